@@ -49,11 +49,12 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// The complete application. Its listeners are bound, but do not accept connections yet.
 pub struct Application {
     components: Components,
-    /// The main listener, and that of the query proxy.
+    /// The main listener, and those of the query proxy and of events.
     servers: Vec<Server>,
     health: Option<Server>,
     address: SocketAddr,
     query_address: Option<SocketAddr>,
+    events_address: Option<SocketAddr>,
     health_address: Option<SocketAddr>,
     drain: Drain,
     reloader: Reloader,
@@ -94,8 +95,9 @@ impl Application {
         let (server, address) = listeners.main()?;
         components.start_reconciler(&config, address);
         let (query, query_address) = listeners.query()?.unzip();
+        let (events, events_address) = listeners.events()?.unzip();
         let (health, health_address) = listeners.health()?.unzip();
-        let servers = [server].into_iter().chain(query).collect();
+        let servers = [server].into_iter().chain(query).chain(events).collect();
         let reloader = Reloader {
             broker: components.broker.clone(),
             catalog: config.broker.catalog.clone(),
@@ -110,6 +112,7 @@ impl Application {
             health,
             address,
             query_address,
+            events_address,
             health_address,
             drain,
             reloader,
@@ -123,6 +126,11 @@ impl Application {
     /// Address of the listener of the query proxy.
     pub fn query_address(&self) -> Option<SocketAddr> {
         self.query_address
+    }
+
+    /// Address of the listener of events.
+    pub fn events_address(&self) -> Option<SocketAddr> {
+        self.events_address
     }
 
     pub fn health_address(&self) -> Option<SocketAddr> {

@@ -41,7 +41,9 @@ use crate::{
 pub use adoption::OrgSpace;
 use arc_swap::{ArcSwap, ArcSwapOption};
 pub use backup::{Backup, BackupError, backup};
-pub use binding_table::{ActiveBinding, ActiveBindings, BindingTable, BindingsVersion, Scope};
+pub use binding_table::{
+    ActiveBinding, ActiveBindings, BindingTable, BindingsVersion, EventQueue, Scope,
+};
 pub use bindings::{Bind, Bound, Credentials, FetchedBinding, Rotate};
 pub use error::BrokerError;
 pub use import::{ImportReport, SkippedRow};

@@ -5,9 +5,11 @@ mod backup;
 mod check_config;
 mod demo;
 mod demo_app;
+mod event;
 mod failure;
 mod import_promfetcher;
 mod merge;
+mod request;
 mod sd;
 mod serve;
 
@@ -51,6 +53,8 @@ enum Command {
     DemoApp(demo_app::Arguments),
     /// Write the targets of a running installation to a file, for file_sd_configs
     Sd(sd::Sd),
+    /// Post an event to a running installation, and repeat failed requests
+    Event(event::Event),
     /// Print the built-in catalog, as a start for a catalog of your own (broker.catalog)
     Catalog,
     /// Merge exposition files to standard output, or only check them, without any network
@@ -100,6 +104,7 @@ fn run(command: Command, environment: Environment) -> Result<(), Failure> {
         Command::Backup(backup) => backup.run(environment),
         Command::DemoApp(app) => app.run(&environment),
         Command::Sd(sd) => sd.run(),
+        Command::Event(event) => event.run(),
         Command::Catalog => print(&catalog::BUILT_IN.trim_end()),
         Command::Merge(options) => options.run(),
     }

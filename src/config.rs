@@ -11,6 +11,7 @@
 //! compares them with docs/CONFIGURATION.md.
 
 mod document;
+mod events;
 mod go_values;
 mod keys;
 mod mistake;
@@ -21,6 +22,7 @@ mod section;
 mod sources;
 mod values;
 
+pub use events::Events;
 pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use query::Query;
 
@@ -78,6 +80,7 @@ pub struct Config {
     pub external_exporters: Vec<ExternalExporter>,
     pub prometheus: Prometheus,
     pub query: Query,
+    pub events: Events,
     /// Users who may see all apps.
     pub operators: Vec<Operator>,
     /// The platform that runs this process as an app, if any.

@@ -18,6 +18,7 @@
 //!   last two are counted.
 
 pub mod backlog;
+mod batches;
 pub mod deferred;
 pub mod deliveries;
 pub mod evidence;
@@ -27,7 +28,11 @@ mod metrics;
 mod post;
 pub mod presence;
 mod rates;
+mod registration;
 pub mod render;
+mod repeats;
+mod resolver;
+mod scrape;
 mod scraper_name;
 pub mod selection;
 mod settings;
@@ -45,8 +50,11 @@ use crate::{
     domain::QueueId,
     store::{Store, StoreError},
 };
+pub use evidence::ScrapeConnection;
 pub use metrics::{EventMetrics, Rejection};
 pub use post::{IdempotencyKey, InvalidKey, Post, PostError, Posted};
+pub use render::{ConvertError, convert};
+pub use scrape::{Exposition, ScrapeError, ScrapeRequest};
 pub use scraper_name::{ScraperName, ScraperNameError};
 pub use settings::{Collision, EventSettings, Redelivery, StartPolicy, Timestamps};
 pub use states::{QueueState, QueueStates, ScraperState};
@@ -54,11 +62,15 @@ use std::sync::Arc;
 pub use timeline::{
     EventDelivery, EventState, ScraperDelivery, Timeline, TimelineEvent, TimelineFilter,
 };
+use tokio::sync::Semaphore;
 pub use writer::SCRAPER_IDLE;
+
+/// Maximum number of scrapes that read events at once. Others wait.
+const MAX_SCRAPES: usize = 8;
 
 /// The events of all queues. Clones share their state.
 ///
-/// [`Events::write`] and [`Events::sweep`] must run.
+/// [`Events::write`], [`Events::resolve_deliveries`] and [`Events::sweep`] must run.
 #[derive(Clone, Debug)]
 pub struct Events(Arc<Shared>);
 
@@ -71,6 +83,12 @@ struct Shared {
     waiting: post::WaitingPosts,
     rates: rates::Rates,
     presence: presence::Presence,
+    deliveries: deliveries::Deliveries,
+    hold_logs: hold_log::HoldLogs,
+    /// Limits the memory of scrapes.
+    scrapes: Semaphore,
+    /// Identifies this process in batches.
+    replica: String,
 }
 
 impl Events {
@@ -89,6 +107,10 @@ impl Events {
             waiting: post::WaitingPosts::default(),
             rates: rates::Rates::default(),
             presence: presence::Presence::default(),
+            deliveries: deliveries::Deliveries::default(),
+            hold_logs: hold_log::HoldLogs::default(),
+            scrapes: Semaphore::new(MAX_SCRAPES),
+            replica: uuid::Uuid::new_v4().to_string(),
         };
         shared.refresh_states().await?;
         Ok(Self(Arc::new(shared)))

@@ -3,6 +3,7 @@
 //! Handlers convert requests into domain types, call one use case, and convert its result into a
 //! response. Each API has its own error format.
 
+mod accept;
 pub mod access;
 pub mod apps;
 pub mod auth;
@@ -10,6 +11,7 @@ pub mod base_path;
 mod body;
 pub mod browser;
 mod disconnect;
+pub mod events;
 mod forwarded;
 pub mod head_limits;
 pub mod health;

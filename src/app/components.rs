@@ -14,11 +14,13 @@ use crate::{
     config::{self, Config, catalog},
     discovery::{Discovery, RouteTable},
     domain::BaseUrl,
+    events::{EventMetrics, Events},
     http::{
         access::{Access, AccessMetrics, Operators},
         apps::Apps,
         auth::BasicCredentials,
         browser::OwnOrigin,
+        events::{EventsParts, EventsState},
         health::{Health, OwnMetrics},
         lifecycle::Lifecycle,
         osb::OsbState,
@@ -50,6 +52,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Interval at which data of deleted apps is removed.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
+/// Interval at which expired events are removed.
+const EVENTS_SWEEP: Duration = Duration::from_secs(10);
+
 /// Interval at which changes of other replicas are read.
 const BINDINGS_REFRESH: Duration = Duration::from_millis(500);
 
@@ -63,6 +68,7 @@ pub(super) struct Components {
     pub(super) outgoing: ConnectionLimiter,
     pub(super) server_states: ServerStates,
     query_pools: QueryPools,
+    events: Events,
     started: Instant,
     scrape_metrics: Arc<scrape::ScrapeMetrics>,
     last: Arc<ScrapeHistory>,
@@ -107,6 +113,7 @@ pub(super) struct HttpData {
     pub(super) own_origin: web::Data<OwnOrigin>,
     pub(super) prometheus: web::Data<Prometheus>,
     pub(super) pools: web::Data<Pools>,
+    pub(super) events: web::Data<EventsState>,
 }
 
 impl Components {
@@ -181,6 +188,12 @@ impl Components {
         let table = broker.binding_table();
         query_pools.start(&client, &table, &config.base_url, &loops, &shutdown)?;
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
+        let metrics = EventMetrics::register(&mut registry);
+        let events = Events::open(store.clone(), config.events.settings.clone(), metrics);
+        let events = events.await.map_err(store_failure)?;
+        loops.spawn_local(events.clone().write(shutdown.clone()));
+        loops.spawn_local(events.clone().resolve_deliveries(shutdown.clone()));
+        loops.spawn_local(events.clone().sweep(EVENTS_SWEEP, shutdown.clone()));
         let process_metrics = process::ProcessMetrics::register(&mut registry);
         let sd_metrics = SdMetrics::register(&mut registry);
         RouteMetrics::register(&mut registry, discovery.table.clone());
@@ -201,6 +214,7 @@ impl Components {
             outgoing,
             server_states,
             query_pools,
+            events,
             started: Instant::now(),
             scrape_metrics,
             last,
@@ -299,6 +313,15 @@ impl Components {
                 pools: self.query_pools.instance_pools.clone(),
             }),
             pools: web::Data::new(self.pools(config)),
+            events: web::Data::new(EventsState::new(EventsParts {
+                events: self.events.clone(),
+                access: self.access.clone(),
+                identity: config.events.identity.clone(),
+                lifecycle: self.lifecycle.clone(),
+                table: self.discovery.table.clone(),
+                bound: self.broker.binding_table(),
+                base_url: config.base_url.clone(),
+            })),
             routes: web::Data::new(Routes {
                 table: self.discovery.table.clone(),
                 access: self.access.clone(),

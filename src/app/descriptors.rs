@@ -125,7 +125,8 @@ fn raise_limit() -> usize {
 fn reserve(config: &Config, workers: usize) -> usize {
     let routes = &config.routes;
     let confirmed = if routes.tsuru.is_some() { TSURU_CALLS } else { 0 };
-    let listeners: usize = if config.query.listen.is_some() { 2 } else { 1 };
+    let optional = [config.query.listen, config.events.listen];
+    let listeners: usize = 1 + optional.iter().flatten().count();
     let lookups = config.external_exporters.len().saturating_add(ALERTMANAGER_LOOKUPS);
     let uses = [
         FIXED,

@@ -28,6 +28,11 @@ use tracing_actix_web::TracingLogger;
 /// no request is sent on a connection that Scrapebroker is closing.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
 
+/// Keep-alive of the listener of events. A scraper that uses its connection again has got the response
+/// before. Prometheus keeps idle connections for 5 minutes, and usual scrape intervals are shorter
+/// than half of that.
+const EVENTS_KEEP_ALIVE: Duration = Duration::from_secs(330);
+
 /// Timeout for receiving a request head.
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
 
@@ -104,6 +109,7 @@ impl<'a> Listeners<'a> {
                 .app_data(data.own_origin.clone())
                 .app_data(data.prometheus.clone())
                 .app_data(data.pools.clone())
+                .app_data(data.events.clone())
                 // `awc::Client` is not `Send`, so each worker builds its own.
                 .app_data(web::Data::new(ScrapeClient::new(
                     idle_timeout,
@@ -118,6 +124,7 @@ impl<'a> Listeners<'a> {
                 .configure(http::routes::configure)
                 .configure(http::prometheus::configure)
                 .configure(http::pools::configure)
+                .configure(http::events::configure)
                 .configure(http::sd::configure)
                 .configure(http::tsuru::configure_leftovers)
                 .service(web::scope("/broker").configure(http::osb::configure))
@@ -152,6 +159,36 @@ impl<'a> Listeners<'a> {
         };
         let served = self.settings.clone().serve("query", listen, app);
         served.map(Some).map_err(|error| cannot_listen(error, "query.listen", listen))
+    }
+
+    /// Binds the listener of events, if it is configured. It offers HTTP/1.1 only: a connection of
+    /// HTTP/2 gives no evidence that a response was received.
+    pub(super) fn events(&self) -> Result<Option<(Server, SocketAddr)>, StartError> {
+        let Some(listen) = self.config.events.listen else { return Ok(None) };
+        let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
+        let (requests, heads) = (self.requests.clone(), self.heads.clone());
+        let token_required = self.config.events.token_required;
+        let events = web::Data::new(data.events.as_ref().clone().for_listener(token_required));
+        let app = move || {
+            App::new()
+                .wrap(from_fn(running::track))
+                .wrap(from_fn(http::browser::guard))
+                .wrap(from_fn(lifecycle::end_connections))
+                .wrap(from_fn(head_limits::check))
+                .wrap(TracingLogger::<RequestSpan>::new())
+                .wrap(from_fn(http::paths::normalize))
+                .app_data(lifecycle.clone())
+                .app_data(requests.clone())
+                .app_data(heads.clone())
+                .app_data(data.own_origin.clone())
+                .app_data(events.clone())
+                .configure(http::events::configure_listener)
+        };
+        let tls = tls(self.config, self.components, Alpn::Http1)?;
+        let settings =
+            server::Settings { tls, keep_alive: EVENTS_KEEP_ALIVE, ..self.settings.clone() };
+        let served = settings.serve("events", listen, app);
+        served.map(Some).map_err(|error| cannot_listen(error, "events.listen", listen))
     }
 
     /// Creates the query clients of workers. The look-ups run on this thread, which serves no

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The local disk of a platform is lost at a restart, and SQLite stores data on it.
-const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platform deletes at a restart; \
+const NOT_DURABLE: &str = "bindings and events are kept in SQLite on a disk that this platform deletes at a restart; \
      set database_url to a PostgreSQL, or store_is_durable if the file lies on a mounted volume";
 const SKIP_VERIFY: &str = "backends.skip_verify is set: certificates of instances are not verified, so metrics may come \
      from another host, and credentials of bindings may go to it";
@@ -20,6 +20,8 @@ const OPEN: &str = "scrape.access is open and listen is not a loopback address: 
      any app; set scrape.access to token unless the network is trusted";
 const OPEN_QUERIES: &str = "query.access is open and query.listen is not a loopback address: any client that reaches it may \
      query all metrics of the pools; set query.access to operators unless the network is trusted";
+const OPEN_EVENTS: &str = "events.access is open and events.listen is not a loopback address: any client that reaches it may \
+     post events and scrape them; set events.access to token unless the network is trusted";
 const OPEN_WRITES: &str = "query.access is open and writes is allow for a pool of query.pools: any client that reaches \
      query.listen may write samples and read the configuration of the replicas; set query.access to operators unless \
      the network is trusted";
@@ -48,12 +50,15 @@ pub(super) fn log(config: &Config) {
     let query = &config.query;
     let queries_open =
         !query.operators_only && query.listen.is_some_and(|it| !it.ip().is_loopback());
+    let events_open = !config.events.token_required
+        && config.events.listen.is_some_and(|it| !it.ip().is_loopback());
     let known = [
         not_durable(config),
         config.backends.tls.skip_verify.then_some(SKIP_VERIFY),
         (!has_sources).then_some(NO_SOURCES),
         is_open.then_some(OPEN),
         queries_open.then_some(OPEN_QUERIES),
+        events_open.then_some(OPEN_EVENTS),
         (queries_open && query.pools.iter().any(|it| it.writes == Writes::Allow))
             .then_some(OPEN_WRITES),
         config.query.pools.iter().any(|it| it.tls.skip_verify).then_some(SKIP_VERIFY_QUERIES),

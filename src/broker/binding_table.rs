@@ -7,13 +7,13 @@ use super::{
 };
 use crate::{
     domain::{
-        App, AppGuid, BindingId, InstanceId, ScrapeOptions, SpaceGuid, TsuruApp,
+        App, AppGuid, BindingId, InstanceId, QueueId, ScrapeOptions, SpaceGuid, TsuruApp,
         tsuru_ids::is_pool_of,
     },
     secrets::{AssociatedData, Keys, TOKEN_PREFIX, token_hash},
     store::{
-        ImportedBinding, ServiceBinding, Store, StoreError, bindings, imported, prometheus, state,
-        tsuru_apps,
+        ImportedBinding, ServiceBinding, Store, StoreError, bindings, events, imported, prometheus,
+        state, tsuru_apps,
     },
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -50,6 +50,7 @@ struct BindingSnapshot {
     /// The bindings of all apps, with the text that they were decrypted from.
     decrypted: HashMap<BindingId, (String, Arc<ActiveBinding>)>,
     scopes: HashMap<String, Scope>,
+    event_queues: Vec<EventQueue>,
     prometheus: Arc<HashMap<InstanceId, Arc<PrometheusSnapshot>>>,
 }
 
@@ -58,6 +59,46 @@ struct BindingSnapshot {
 pub struct ActiveBinding {
     pub binding_id: BindingId,
     pub options: ScrapeOptions,
+}
+
+/// The queue of events of a binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventQueue {
+    pub queue: QueueId,
+    pub binding_id: BindingId,
+    /// None for a service key.
+    pub app_guid: Option<AppGuid>,
+    /// The space of the service instance.
+    pub space_guid: SpaceGuid,
+}
+
+impl EventQueue {
+    /// Whether a Prometheus of this space gets the events. On Tsuru a queue of a team without a pool
+    /// belongs to all pools of the team, and so does a Prometheus.
+    pub fn is_for(&self, space: &SpaceGuid) -> bool {
+        let (own, other) = (self.space_guid.as_str(), space.as_str());
+        own == other || is_pool_of(own, other) || is_pool_of(other, own)
+    }
+}
+
+/// What a binding gives access to.
+pub(super) enum BindingKind {
+    /// The metrics of an app or space.
+    Scrape,
+    /// The samples of a Prometheus.
+    Prometheus,
+    /// A queue of events.
+    Events(QueueId),
+}
+
+impl BindingKind {
+    pub(super) fn new(is_prometheus: bool, queue: Option<QueueId>) -> Self {
+        match queue {
+            Some(queue) => Self::Events(queue),
+            None if is_prometheus => Self::Prometheus,
+            None => Self::Scrape,
+        }
+    }
 }
 
 /// The apps or the Prometheus that a token gives access to.
@@ -71,15 +112,23 @@ pub enum Scope {
     Query(InstanceId),
     /// The apps bound to a Prometheus, for its own scrapes.
     PrometheusTargets(InstanceId, Targets),
+    /// A queue of events, and no app.
+    Events(EventQueue),
 }
 
 impl Scope {
     /// The scope of the token of a binding.
-    pub(super) fn of(binding: &ServiceBinding, is_prometheus: bool) -> Self {
-        match &binding.app_guid {
-            _ if is_prometheus => Self::Query(binding.instance_id.clone()),
-            Some(app) => Self::App(app.clone()),
-            None => Self::Space(binding.space_guid.clone()),
+    pub(super) fn of(binding: &ServiceBinding, kind: BindingKind) -> Self {
+        match (kind, &binding.app_guid) {
+            (BindingKind::Events(queue), _) => Self::Events(EventQueue {
+                queue,
+                binding_id: binding.binding_id.clone(),
+                app_guid: binding.app_guid.clone(),
+                space_guid: binding.space_guid.clone(),
+            }),
+            (BindingKind::Prometheus, _) => Self::Query(binding.instance_id.clone()),
+            (BindingKind::Scrape, Some(app)) => Self::App(app.clone()),
+            (BindingKind::Scrape, None) => Self::Space(binding.space_guid.clone()),
         }
     }
 
@@ -91,7 +140,7 @@ impl Scope {
                 .space_id
                 .as_ref()
                 .is_some_and(|space| space == guid || is_pool_of(guid.as_str(), space.as_str())),
-            Self::Query(_) => false,
+            Self::Query(_) | Self::Events(_) => false,
             Self::PrometheusTargets(_, targets) => targets.binding_for(app.id.as_str()).is_some(),
         }
     }
@@ -120,6 +169,11 @@ impl ActiveBindings {
 
     pub fn prometheus(&self, instance: &str) -> Option<&Arc<PrometheusSnapshot>> {
         self.0.prometheus.get(instance)
+    }
+
+    /// The queues of all bindings, in the order of their bindings.
+    pub fn event_queues(&self) -> &[EventQueue] {
+        &self.0.event_queues
     }
 
     pub fn version(&self) -> BindingsVersion {
@@ -198,10 +252,13 @@ impl BindingTable {
         let mut snapshot = BindingSnapshot { source, ..BindingSnapshot::default() };
         let mut prometheus_bindings = PrometheusBindings::default();
         let known: HashSet<_> = prometheus::ids(&mut tx).await?;
+        let queues = events::queues::bound(&mut tx).await?;
         for binding in bindings {
             let added = binding.and_then(|binding| {
                 let is_prometheus = known.contains(&binding.instance_id);
-                let options = snapshot.add(&binding, &before, keys, is_prometheus)?;
+                let queue = queues.get(&binding.binding_id).copied();
+                let kind = BindingKind::new(is_prometheus, queue);
+                let options = snapshot.add(&binding, &before, keys, kind)?;
                 if let (true, Some(app), Some(options)) =
                     (is_prometheus, &binding.app_guid, options)
                 {
@@ -258,15 +315,21 @@ impl BindingSnapshot {
         binding: &ServiceBinding,
         before: &Self,
         keys: &Keys,
-        is_prometheus: bool,
+        kind: BindingKind,
     ) -> Result<Option<Arc<ActiveBinding>>, StoreError> {
         let mut added = None;
-        if let Some(app) = &binding.app_guid {
+        // A queue of events does not change how the app is scraped.
+        let has_options = !matches!(kind, BindingKind::Events(_));
+        if let Some(app) = binding.app_guid.as_ref().filter(|_| has_options) {
             let options = before.decrypt(&binding.binding_id, &binding.parameters, keys)?;
             self.activate(app, &binding.parameters, &options);
             added = Some(options);
         }
-        self.scopes.insert(binding.token_hash.clone(), Scope::of(binding, is_prometheus));
+        let scope = Scope::of(binding, kind);
+        if let Scope::Events(queue) = &scope {
+            self.event_queues.push(queue.clone());
+        }
+        self.scopes.insert(binding.token_hash.clone(), scope);
         Ok(added)
     }
 

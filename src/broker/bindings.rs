@@ -4,8 +4,8 @@
 //! app. A service key has no app; its token gives access to the space of the instance.
 
 use super::{
-    Broker, BrokerError, OrgSpace, Scope, adoption::UnknownInstance, error::cannot_decrypt,
-    find_plan, instances::find,
+    Broker, BrokerError, OrgSpace, Scope, adoption::UnknownInstance, binding_table::BindingKind,
+    error::cannot_decrypt, find_plan, instances::find,
 };
 use crate::{
     domain::{
@@ -14,8 +14,8 @@ use crate::{
     },
     secrets::{AssociatedData, salt, token_hash},
     store::{
-        Operation, ServiceBinding, StoreError, Tx, bindings, imported, operations, prometheus,
-        retained_salts, tsuru_apps,
+        Operation, ServiceBinding, StoreError, Tx, bindings, events, imported, operations,
+        prometheus, retained_salts, tsuru_apps,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -140,10 +140,21 @@ impl Broker {
                 token_salt,
                 predecessor_id: None,
             };
-            let bound = match existing {
-                Some(_) => self.replace(tx, &binding).await?,
-                None => self.insert(tx, &binding).await?,
+            let is_new = match existing {
+                Some(_) => {
+                    bindings::replace(tx, &binding).await?;
+                    true
+                }
+                None => bindings::insert(tx, &binding).await?,
             };
+            if !is_new {
+                // Another instance has created a binding with this id in the meantime.
+                return Err(BrokerError::BindingConflict);
+            }
+            if plan.has_events {
+                events::queues::insert(tx, &request.binding_id).await?;
+            }
+            let bound = Bound::Created(self.credentials_of(tx, &binding).await?);
             put_tsuru_app(tx, &request).await?;
             Ok(bound)
         };
@@ -186,7 +197,11 @@ impl Broker {
                 predecessor_id: Some(request.predecessor_id.clone()),
                 ..predecessor
             };
-            self.insert(tx, &binding).await
+            match bindings::insert(tx, &binding).await? {
+                true => Ok(Bound::Created(self.credentials_of(tx, &binding).await?)),
+                // Another instance has created a binding with this id in the meantime.
+                false => Err(BrokerError::BindingConflict),
+            }
         };
         let bound = self.write_transaction(&request.instance_id, work).await?;
         log_if_created(&bound, &request.instance_id, &request.binding_id);
@@ -244,20 +259,6 @@ impl Broker {
         Ok(())
     }
 
-    async fn insert(&self, tx: &mut Tx, binding: &ServiceBinding) -> Result<Bound, BrokerError> {
-        match bindings::insert(tx, binding).await? {
-            true => Ok(Bound::Created(self.credentials_of(tx, binding).await?)),
-            // Another instance has created a binding with this id in the meantime.
-            false => Err(BrokerError::BindingConflict),
-        }
-    }
-
-    /// Replaces the binding with the same id, whose token stays the same.
-    async fn replace(&self, tx: &mut Tx, binding: &ServiceBinding) -> Result<Bound, BrokerError> {
-        bindings::replace(tx, binding).await?;
-        Ok(Bound::Created(self.credentials_of(tx, binding).await?))
-    }
-
     fn is_same_binding(
         &self,
         existing: &ServiceBinding,
@@ -285,8 +286,10 @@ impl Broker {
         binding: &ServiceBinding,
     ) -> Result<Credentials, BrokerError> {
         let is_prometheus = prometheus::find(tx, &binding.instance_id).await?.is_some();
+        let queue = events::queues::of_binding(tx, &binding.binding_id).await?;
         let token = self.0.keys.token(&binding.binding_id, &binding.token_salt);
-        Ok(Credentials { token, scope: Scope::of(binding, is_prometheus) })
+        let kind = BindingKind::new(is_prometheus, queue);
+        Ok(Credentials { token, scope: Scope::of(binding, kind) })
     }
 
     pub(super) fn token_hash_of(&self, id: &BindingId, salt: &str) -> String {
@@ -363,6 +366,9 @@ fn check_bind(
     }
     if request.app_guid.is_none() && !request.parameters.is_empty() {
         return Err(BrokerError::NoKeyParameters);
+    }
+    if plan.has_events && !request.parameters.is_empty() {
+        return Err(BrokerError::NoBindParameters);
     }
     // Checked before the schema, because its error messages are better.
     ScrapeOptions::from_parameters(&request.parameters)?;

@@ -27,6 +27,8 @@ pub enum BrokerError {
         "a service key takes no parameters: they configure the scrape of an app, and a service key has no app"
     )]
     NoKeyParameters,
+    #[error("a binding of this plan takes no parameters")]
+    NoBindParameters,
     #[error("maintenance_info.version is not the one in the catalog")]
     MaintenanceInfoConflict,
     #[error("a service instance with this id exists already, with different attributes")]

@@ -4,6 +4,7 @@
 //! the app with the requests that Cloud Controller sends. If a `prometheus` executable is in the
 //! PATH, the demo also provisions a dedicated Prometheus with two servers, and a query pool of them.
 
+mod events;
 mod gorouter;
 mod platform;
 mod prometheus;
@@ -22,6 +23,7 @@ use crate::{
     config::{Config, LogFormat, catalog},
 };
 use anyhow::Context;
+use events::DemoEvents;
 use futures_util::Stream;
 use gorouter::FakeGorouter;
 use platform::Platform;
@@ -72,6 +74,8 @@ struct Demo {
     program: Option<PathBuf>,
     /// Listener of the query pool.
     pool: SocketAddr,
+    /// Listener of events.
+    events: SocketAddr,
     // The directory is removed with its contents when the demo ends.
     _folder: TempDir,
 }
@@ -116,11 +120,22 @@ impl Demo {
         let password = uuid::Uuid::new_v4().to_string();
         let program = prometheus::program(environment);
         let pool = free_address().context("no port for the query pool")?;
+        let events = free_address().context("no port for events")?;
         let extra_settings = prometheus::settings(program.as_deref(), folder.path(), pool);
-        let extra_settings = extra_settings.context("no port for a Prometheus")?;
+        let mut extra_settings = extra_settings.context("no port for a Prometheus")?;
+        extra_settings.push(("EVENTS__LISTEN", events.to_string()));
         let config = config(&folder, listen, &gorouter, &password, extra_settings)?;
         let application = Application::build(config).await?;
-        Ok(Self { application, instances, gorouter, password, program, pool, _folder: folder })
+        Ok(Self {
+            application,
+            instances,
+            gorouter,
+            password,
+            program,
+            pool,
+            events,
+            _folder: folder,
+        })
     }
 
     /// Serves requests until `stops` yields. Binds the app, then calls `ready` with a summary.
@@ -132,7 +147,8 @@ impl Demo {
         stops: impl Stream<Item = Stop> + 'static,
         ready: impl FnOnce(&DemoSummary) -> io::Result<()>,
     ) -> Result<(), DemoError> {
-        let Self { application, instances, gorouter, password, program, pool, _folder } = self;
+        let Self { application, instances, gorouter, password, program, pool, events, _folder } =
+            self;
         for instance in instances {
             actix_web::rt::spawn(instance.run_until(std::future::pending()));
         }
@@ -143,14 +159,23 @@ impl Demo {
             let http = awc::Client::builder().timeout(REQUEST_TIMEOUT).finish();
             let platform = Platform { broker: address, password: &password, http };
             platform::bind(&platform).await?;
-            Ok::<_, DemoError>(prometheus::provision(program.as_deref(), &platform, pool).await)
+            let events = DemoEvents {
+                address,
+                listen: events,
+                credentials: platform::events(&platform).await?,
+                login: (platform::USER, password.clone()),
+            };
+            events.clone().run(&platform).await?;
+            let prometheus = prometheus::provision(program.as_deref(), &platform, pool).await;
+            Ok::<_, DemoError>((events, prometheus))
         };
         // A signal may stop the demo before it is ready.
-        let prometheus = tokio::select! {
+        let (events, prometheus) = tokio::select! {
             served = &mut serving => return serve_result(served),
-            prometheus = prepare => prometheus?,
+            prepared = prepare => prepared?,
         };
-        ready(&DemoSummary { address, prometheus }).context("cannot say what there is to try")?;
+        ready(&DemoSummary { address, events, prometheus })
+            .context("cannot say what there is to try")?;
         serve_result(serving.await)
     }
 }
@@ -213,12 +238,13 @@ fn config(
 #[derive(Clone, Debug)]
 struct DemoSummary {
     address: SocketAddr,
+    events: DemoEvents,
     prometheus: DemoPrometheus,
 }
 
 impl fmt::Display for DemoSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, prometheus } = self;
+        let Self { address, events, prometheus } = self;
         write!(
             f,
             "\
@@ -233,6 +259,8 @@ What is known of the app:    curl http://{address}/v1/apps/acme/demo/shop
 Own metrics:                 curl http://{address}/metrics
 
 {prometheus}
+
+{events}
 
 For a Prometheus of your own (prometheus.yml):
 

@@ -39,6 +39,7 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
         address = %application.address(),
         health_address = application.health_address().map(field::display),
         query_address = application.query_address().map(field::display),
+        events_address = application.events_address().map(field::display),
         version = VERSION,
         commit = COMMIT,
         configuration = file.as_deref().map(|file| field::display(file.display())),

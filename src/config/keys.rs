@@ -4,8 +4,8 @@
 //! other mistakes.
 
 use super::{
-    Backends, Broker, Config, Database, Log, LogFormat, Platform, Provisioner, Routes, Scrape, Tls,
-    Tsuru,
+    Backends, Broker, Config, Database, Events, Log, LogFormat, Platform, Provisioner, Routes,
+    Scrape, Tls, Tsuru, events,
     platform::PlatformEnv,
     prometheus, query,
     section::{Read, Section},
@@ -30,7 +30,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     let listen = listen(s, platform_env.port);
     let tls = s.section("tls", tls);
     let scheme = if matches!(tls, Ok(Some(_))) { "https" } else { "http" };
-    let base_url = base_url(s, scheme, listen, platform_env.base_url);
+    let base_url = base_url(s, scheme, listen, platform_env.base_url.clone());
     let health_listen = s.optional("health_listen", values::address);
     // Cloud Foundry kills an app ten seconds after the stop signal.
     let (wait, grace) = match platform_env.platform {
@@ -41,7 +41,10 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     let shutdown_grace = s.value("shutdown_grace", grace, values::duration);
     let max_connections = s.optional("max_connections", number(1..=1_000_000));
     let write_timeout = s.value("write_timeout", "15s", values::period);
-    let log = s.section("log", log);
+    let events = s.section("events", |s| events::events(s, &platform_env));
+    // Users of oneShotMetricsServer set this variable. Other programs have variables of this name too.
+    let log_level = platform_env.log_level.filter(|_| has_listener(&events));
+    let log = s.section("log", |s| log(s, log_level.unwrap_or("info")));
     let database_url = database_url(s, platform_env.database_url);
     let database = s.section("database", |s| {
         let max_connections = s.value("max_connections", "10", number(1..=10_000));
@@ -57,12 +60,6 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     let operators = s.list("operators", operator);
     let backends = s.section("backends", backends);
 
-    if let (Ok(listen), Ok(query)) = (listen, &query)
-        && let Some(own) = query.listen
-        && share_a_port(listen, own)
-    {
-        s.mistake("query.listen", format!("{own} is taken by listen ({listen})"));
-    }
     if let (Ok(query), Ok(broker), Ok(operators)) = (&query, &broker, &operators)
         && query.operators_only
         && broker.credentials.is_none()
@@ -73,11 +70,13 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
             "is operators, but there are neither operators nor broker.username",
         );
     }
-    if let (Ok(listen), Ok(Some(health))) = (listen, health_listen)
-        && share_a_port(listen, health)
-    {
-        s.mistake("health_listen", format!("{health} is taken by listen ({listen})"));
-    }
+    let listeners = [
+        ("listen", listen.ok()),
+        ("query.listen", query.as_ref().ok().and_then(|it| it.listen)),
+        ("events.listen", events.as_ref().ok().and_then(|it| it.listen)),
+        ("health_listen", health_listen.ok().flatten()),
+    ];
+    check_ports(s, &listeners);
     if let (Ok(prometheus), Ok(routes)) = (&prometheus, &routes)
         && prometheus.provisioner == Provisioner::Tsuru
         && routes.tsuru.is_none()
@@ -90,6 +89,16 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
         s.mistake(
             "broker.token_key",
             "is required with PostgreSQL: all replicas must derive the same tokens",
+        );
+    }
+    if let (Ok(events), Ok(broker), Ok(operators)) = (&events, &broker, &operators)
+        && events.token_required
+        && broker.credentials.is_none()
+        && operators.is_empty()
+    {
+        s.mistake(
+            "events.access",
+            "is token, but without broker.username and broker.password no tokens can be issued",
         );
     }
     if let (Ok(scrape), Ok(broker), Ok(operators)) = (&scrape, &broker, &operators)
@@ -123,6 +132,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
         external_exporters: external_exporters?,
         prometheus: prometheus?,
         query: query?,
+        events: events?,
         operators: operators?,
         platform: platform_env.platform,
     })
@@ -196,13 +206,28 @@ fn identity(s: &mut Section<'_>, cert: Option<Pem>, key: Option<Pem>) -> Read<Op
     }
 }
 
+fn check_ports(s: &mut Section<'_>, listeners: &[(&'static str, Option<SocketAddr>)]) {
+    let set = |(key, address): &(&'static str, Option<SocketAddr>)| Some((*key, (*address)?));
+    let listeners: Vec<_> = listeners.iter().filter_map(set).collect();
+    for (index, (key, address)) in listeners.iter().enumerate() {
+        let taken = listeners.iter().take(index).find(|(_, it)| share_a_port(*it, *address));
+        if let Some((other, taken)) = taken {
+            s.mistake(key, format!("{address} is taken by {other} ({taken})"));
+        }
+    }
+}
+
 fn share_a_port(a: SocketAddr, b: SocketAddr) -> bool {
     let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && same_host
 }
 
-fn log(s: &mut Section<'_>) -> Read<Log> {
-    let level = s.value("level", "info", values::log_filter);
+fn has_listener(events: &Read<Events>) -> bool {
+    events.as_ref().is_ok_and(|it| it.listen.is_some())
+}
+
+fn log(s: &mut Section<'_>, level: &str) -> Read<Log> {
+    let level = s.value("level", level, values::log_filter);
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let format = s.value("format", "text", values::choice(&formats));
     Ok(Log { level: level?, format: format? })

@@ -14,6 +14,10 @@ pub(super) struct PlatformEnv {
     pub(super) base_url: Option<BaseUrl>,
     /// Folders of `PATH`, in which programs are looked up.
     pub(super) search: Vec<PathBuf>,
+    /// Variables of oneShotMetricsServer: whether events have explicit timestamps, and the level of
+    /// the log.
+    pub(super) explicit_timestamps: bool,
+    pub(super) log_level: Option<&'static str>,
     /// URL of the first PostgreSQL that is bound to this app, or why it cannot be used.
     pub(super) database_url: Option<Result<DatabaseUrl, String>>,
 }
@@ -52,9 +56,18 @@ impl PlatformEnv {
             port,
             search: std::env::split_paths(variable("PATH").map_or(PATH, String::as_str)).collect(),
             base_url: application.as_ref().and_then(first_route),
+            explicit_timestamps: variable("USE_EXPLICIT_TIMESTAMPS")
+                .is_some_and(|text| text.trim().eq_ignore_ascii_case("true")),
+            log_level: variable("LOG_LEVEL").and_then(|text| log_level(text)),
             database_url: services.as_ref().and_then(postgres),
         }
     }
+}
+
+/// Other texts are those of other programs.
+fn log_level(text: &str) -> Option<&'static str> {
+    let levels = ["error", "warn", "info", "debug"];
+    levels.into_iter().find(|level| level.eq_ignore_ascii_case(text.trim()))
 }
 
 fn first_route(application: &Value) -> Option<BaseUrl> {

@@ -16,12 +16,7 @@ use crate::{
     query::{Affinity, Hedge, LocatorSettings, PoolCredentials, PoolSettings, TryLimits, Writes},
     tls::ClientSettings,
 };
-use ipnet::IpNet;
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 const MIN_SELECTION_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -72,7 +67,7 @@ fn pool(s: &mut Section<'_>) -> Read<PoolSettings> {
     let strategy = s.value("strategy", "single-most-data", str::parse);
     let selection_interval = s.value("selection_interval", "10s", selection_interval);
     let affinity = affinity(s);
-    let trusted_proxies = s.texts("trusted_proxies", network);
+    let trusted_proxies = s.texts("trusted_proxies", values::network);
     let timeout = s.value("timeout", "120s", values::period);
     let try_timeout = s.value("try_timeout", "60s", values::period);
     let hedge = s.value("hedge", "auto", hedge);
@@ -140,14 +135,6 @@ fn affinity(s: &mut Section<'_>) -> Read<Affinity> {
         cookies: kinds.iter().any(|it| it.cookies),
         source_ip: kinds.iter().any(|it| it.source_ip),
     })
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
-    text.parse()
-        .ok()
-        .or_else(address)
-        .ok_or_else(|| "is not an IP address or network, as in 10.0.0.0/8".to_owned())
 }
 
 fn hedge(text: &str) -> Result<Hedge, String> {

@@ -4,8 +4,15 @@
 //! never for URLs, which may contain passwords.
 
 use crate::domain::{BaseUrl, MASK, http_url};
+use ipnet::IpNet;
 use secrecy::SecretString;
-use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    time::Duration,
+};
 use url::Url;
 
 /// Longer durations are typing mistakes and overflow clocks.
@@ -91,6 +98,15 @@ pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&str) -> Result<T,
             format!("{} is not one of: {}", quoted(text), words.join(", "))
         })
     }
+}
+
+/// Parses a network, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse()
+        .ok()
+        .or_else(address)
+        .ok_or_else(|| "is not an IP address or network, as in 10.0.0.0/8".to_owned())
 }
 
 /// Parses a path without accessing the file.

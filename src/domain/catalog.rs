@@ -59,6 +59,8 @@ pub struct Plan {
     /// The Prometheus settings of the plan (`metadata.prometheus`), if its instances are Prometheus
     /// servers.
     pub prometheus: Option<PrometheusPlan>,
+    /// Whether each binding has a queue of events (`metadata.events`).
+    pub has_events: bool,
 }
 
 /// A problem of a catalog.

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 /// Time after a deadline for the client's FIN to arrive. In measurements 150 ms were sufficient.
 pub const MARGIN: Duration = Duration::from_millis(200);
 
-/// The HTTP/1.1 connection that a scrape arrived on.
+/// The connection that a scrape arrived on.
 #[derive(Clone, Debug)]
 pub struct ScrapeConnection {
     in_use: Use,
@@ -66,6 +66,10 @@ impl ScrapeConnection {
     pub fn new(in_use: Use, deadline: Instant) -> Self {
         let request = in_use.begun();
         Self { in_use, request, deadline }
+    }
+
+    pub(super) fn in_use(&self) -> &Use {
+        &self.in_use
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -1,13 +1,13 @@
 //! When events with explicit timestamps were first offered.
 
+use super::ScraperName;
 use crate::domain::QueueId;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-use super::ScraperName;
+use tokio::time::Instant;
 
 /// The hold logs of all scrapers. A log is lost with the process: the hold then begins again, and
 /// events are repeated longer.
@@ -15,20 +15,14 @@ use super::ScraperName;
 pub struct HoldLogs(Mutex<HashMap<(QueueId, ScraperName), HoldLog>>);
 
 impl HoldLogs {
-    /// Notes that the scraper was offered all events up to `front`. Returns the newest event that
-    /// was first offered more than `hold` ago.
-    pub fn offer(
-        &self,
-        key: (QueueId, ScraperName),
-        front: i64,
-        now: Instant,
-        hold: Duration,
-    ) -> i64 {
-        let mut logs = self.logs();
-        let log = logs.entry(key).or_default();
-        let released = log.release(now, hold);
-        log.offer(front, now);
-        released
+    /// Notes that the scraper was offered all events up to `front`.
+    pub fn offer(&self, scraper: (QueueId, ScraperName), front: i64, now: Instant) {
+        self.logs().entry(scraper).or_default().offer(front, now);
+    }
+
+    /// The newest event that the scraper was first offered at least `hold` ago.
+    pub fn released(&self, scraper: &(QueueId, ScraperName), now: Instant, hold: Duration) -> i64 {
+        self.logs().get_mut(scraper).map_or(0, |log| log.release(now, hold))
     }
 
     /// Forgets scrapers that were not offered an event for `age`.
@@ -87,9 +81,13 @@ mod tests {
     fn events_are_released_a_hold_after_their_first_offer() {
         let logs = HoldLogs::default();
         let (start, hold) = (Instant::now(), Duration::from_secs(60));
-        let key = || (QueueId::INSTALLATION, "a".parse().unwrap());
-        let offer =
-            |front, seconds| logs.offer(key(), front, start + Duration::from_secs(seconds), hold);
+        let scraper = (QueueId::INSTALLATION, "a".parse().unwrap());
+        let offer = |front, seconds| {
+            let now = start + Duration::from_secs(seconds);
+            let released = logs.released(&scraper, now, hold);
+            logs.offer(scraper.clone(), front, now);
+            released
+        };
         assert_eq!(offer(5, 0), 0);
         assert_eq!(offer(5, 30), 0);
         assert_eq!(offer(7, 59), 0);

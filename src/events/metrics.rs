@@ -100,6 +100,7 @@ pub struct EventMetrics {
     rejected: CounterByLabel,
     delivered: Counter,
     redelivered: Counter,
+    undelivered: Counter,
     expired: Counter,
     evicted: Counter,
     folded: CounterByLabel,
@@ -127,6 +128,10 @@ impl EventMetrics {
         let redelivered = counter(
             "redelivered",
             "Events that were sent again because their delivery was not certain",
+        );
+        let undelivered = counter(
+            "undelivered",
+            "Events of failed deliveries that are not repeated (events.redelivery: never)",
         );
         let expired = counter(
             "expired",
@@ -187,6 +192,7 @@ impl EventMetrics {
             rejected,
             delivered,
             redelivered,
+            undelivered,
             expired,
             evicted,
             folded,
@@ -220,6 +226,10 @@ impl EventMetrics {
 
     pub fn redelivered(&self, events: i64) {
         self.redelivered.inc_by(unsigned(events));
+    }
+
+    pub fn undelivered(&self, events: i64) {
+        self.undelivered.inc_by(unsigned(events));
     }
 
     pub fn expired(&self, events: i64) {

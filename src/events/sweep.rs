@@ -79,6 +79,7 @@ impl Sweeper {
     pub(super) async fn round(&mut self) -> Result<(), StoreError> {
         let shared = &*self.events.0;
         shared.rates.prune(Instant::now());
+        shared.hold_logs.prune(Instant::now().into(), shared.settings.ttl);
         shared.store_presence().await?;
         let checks_age = self.rounds.is_multiple_of(ROUNDS_PER_AGE_CHECK);
         let prunes_all = self.rounds.is_multiple_of(ROUNDS_PER_PRUNING);
@@ -355,8 +356,11 @@ fn is_in_flight(scraper: &ScraperRow, now: i64) -> bool {
     scraper.batch.as_ref().is_some_and(|batch| now < batch.until + millis(BATCH_GRACE))
 }
 
+/// Whether the scraper is forgotten. One that was away for `ttl` has still to get the events since
+/// then, so it is kept for twice that time.
 fn is_idle(scraper: &ScraperRow, now: i64, ttl: Duration) -> bool {
-    scraper.last_seen < now - millis(ttl.max(SCRAPER_IDLE)) && !is_in_flight(scraper, now)
+    let limit = ttl.max(SCRAPER_IDLE).saturating_mul(2);
+    scraper.last_seen < now - millis(limit) && !is_in_flight(scraper, now)
 }
 
 #[cfg(test)]

@@ -202,13 +202,7 @@ impl Access {
             return self.caller(request).await.map_err(|denied| self.denied(denied));
         }
         // Other credentials are intended for the app.
-        let are_own = RequestCredentials::of(request.headers()).is_some_and(
-            |RequestCredentials { user, secret }| {
-                let is_own_user = user.is_some_and(|user| self.0.own.is_username(&user));
-                is_own_user || secret.starts_with(TOKEN_PREFIX)
-            },
-        );
-        if !are_own {
+        if !self.has_own_credentials(request.headers()) {
             return Ok(Caller::Anyone);
         }
         Ok(match self.caller(request).await {
@@ -217,6 +211,32 @@ impl Access {
             Ok(caller) => caller,
             // Scraping requires no credentials, so wrong credentials are not an error.
             Err(_) => Caller::Anyone,
+        })
+    }
+
+    /// Authenticates a client of events. If credentials are not `required`, those that cannot be
+    /// credentials of this installation are ignored, and the client is `None`.
+    ///
+    /// # Errors
+    /// Returns an error if required credentials are missing, and for wrong ones: the events of a
+    /// client with a revoked token must not reach another queue.
+    pub async fn events(
+        &self,
+        request: &HttpRequest,
+        required: bool,
+    ) -> Result<Option<(Caller, Identity)>, Denied> {
+        if !required && !self.has_own_credentials(request.headers()) {
+            return Ok(None);
+        }
+        self.known(request).await.map(Some)
+    }
+
+    /// Whether the credentials of a request look like those of this installation.
+    fn has_own_credentials(&self, headers: &HeaderMap) -> bool {
+        let presented = RequestCredentials::of(headers);
+        presented.is_some_and(|RequestCredentials { user, secret }| {
+            let is_own_user = user.is_some_and(|user| self.0.own.is_username(&user));
+            is_own_user || secret.starts_with(TOKEN_PREFIX)
         })
     }
 

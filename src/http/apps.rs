@@ -12,6 +12,7 @@ use crate::{
     discovery::{DEFAULT_PROCESS_TYPE, Endpoint, Match, RouteTable, Snapshot},
     domain::ScrapeOptions,
     http::{
+        accept::accepts_gzip,
         access::{Access, Caller, visible},
         disconnect,
         forwarded::forwarded_for,
@@ -31,7 +32,7 @@ use actix_web::{
     },
     web,
 };
-use body::{Gzip, Plain, accepts_gzip};
+use body::{Gzip, Plain};
 use error::AppsError;
 use request::{AppRequest, InstanceSelector, View};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

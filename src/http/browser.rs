@@ -33,6 +33,12 @@ pub(super) const PAGES: HeaderValue = HeaderValue::from_static(
      frame-ancestors 'none'",
 );
 
+/// Policy for Scrapebroker's pages with a form that is sent to this server.
+pub(super) const PAGES_WITH_FORM: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; \
+     frame-ancestors 'none'",
+);
+
 /// Policy for pages of Prometheus. All versions of these pages contain inline scripts and styles.
 /// Everything else is loaded from this server.
 pub(super) const PROMETHEUS_PAGES: HeaderValue = HeaderValue::from_static(

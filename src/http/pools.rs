@@ -11,6 +11,7 @@ mod status;
 use crate::{
     domain::BaseUrl,
     http::{
+        accept::prefers_json,
         access::Access,
         lifecycle::Lifecycle,
         query::{
@@ -279,13 +280,6 @@ fn cookie_of(pool: &Pool, name: String, value: String, is_https: bool) -> Cookie
         .secure(is_https)
         .max_age(Duration::seconds(lifetime))
         .finish()
-}
-
-/// Whether the first media type that the client accepts is JSON.
-fn prefers_json(request: &HttpRequest) -> bool {
-    let accept = request.headers().get(header::ACCEPT).and_then(|it| it.to_str().ok());
-    let first = accept.unwrap_or_default().split([',', ';']).next().unwrap_or_default();
-    first.trim().eq_ignore_ascii_case("application/json")
 }
 
 /// The address of the client, if affinity needs it.

@@ -233,8 +233,8 @@ fn visibility(caller: &Caller, sd: &Sd) -> Result<Visibility, SdError> {
         Caller::Token(Scope::PrometheusTargets(instance, _)) => {
             Ok(Visibility::BoundApps(instance.clone()))
         }
-        Caller::Token(Scope::Query(_)) | Caller::OptionalToken(_) | Caller::Anyone => {
-            Err(sd.access.forbidden().into())
-        }
+        Caller::Token(Scope::Query(_) | Scope::Events(_))
+        | Caller::OptionalToken(_)
+        | Caller::Anyone => Err(sd.access.forbidden().into()),
     }
 }

@@ -1,4 +1,4 @@
-//! Public URLs of apps and instances.
+//! Public URLs of apps, instances and events.
 
 use crate::domain::{AppGuid, BaseUrl, InstanceId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -22,4 +22,14 @@ pub(super) fn only_app_metrics(base_url: &BaseUrl, app: &AppGuid) -> String {
 /// URL of a provisioned Prometheus: its page, and the base of its query API.
 pub(super) fn prometheus(base_url: &BaseUrl, instance: &InstanceId) -> String {
     format!("{base_url}/prometheus/{}", utf8_percent_encode(instance.as_str(), SEGMENT))
+}
+
+/// URL to which events are posted.
+pub(super) fn events(base_url: &BaseUrl) -> String {
+    format!("{base_url}/v1/events")
+}
+
+/// URL of a scrape of events.
+pub(super) fn event_metrics(base_url: &BaseUrl) -> String {
+    format!("{base_url}/v1/events/metrics")
 }

@@ -17,6 +17,7 @@ mod dedicated_prometheus_tsuru;
 mod description;
 mod disclosure;
 mod drain;
+mod events;
 mod exporters;
 mod formats;
 mod forwarding;

@@ -20,6 +20,7 @@ pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) health_address: Option<SocketAddr>,
     pub(crate) query_address: Option<SocketAddr>,
+    pub(crate) events_address: Option<SocketAddr>,
     /// The folder of the database.
     _folder: TempDir,
     stop: mpsc::UnboundedSender<Stop>,
@@ -46,6 +47,7 @@ pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
     let address = application.address();
     let health_address = application.health_address();
     let query_address = application.query_address();
+    let events_address = application.events_address();
     let (stop, mut stopping) = mpsc::unbounded_channel();
     let (done, stopped) = oneshot::channel();
     actix_web::rt::spawn(async move {
@@ -55,7 +57,15 @@ pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
         let _ = done.send(());
     });
     let stopped = Some(stopped);
-    let app = TestApp { address, health_address, query_address, _folder: folder, stop, stopped };
+    let app = TestApp {
+        address,
+        health_address,
+        query_address,
+        events_address,
+        _folder: folder,
+        stop,
+        stopped,
+    };
     // A route file is read shortly after the start. With HTTPS, only the test has the certificates
     // for a readiness probe.
     let set = |name: &str| settings.iter().any(|(key, _)| *key == name);

@@ -85,7 +85,7 @@ fn all_commands_that_the_demo_prints_work() {
         }
     }
     let queries = commands.iter().filter(|command| command.contains("/api/v1/query"));
-    assert_eq!(queries.count(), 2, "the Prometheus and the pool: {:?}", demo.2);
+    assert_eq!(queries.count(), 3, "the Prometheus, its events and the pool: {:?}", demo.2);
     demo.stop();
 }
 

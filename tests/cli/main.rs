@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod demo;
+mod event;
 
 use exposition::testing::promtool;
 use std::{
@@ -78,6 +79,7 @@ fn version_and_help_are_printed_and_exit_0() {
         "backup",
         "merge",
         "sd",
+        "event",
         "demo-app",
     ];
     for command in commands {

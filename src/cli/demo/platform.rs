@@ -13,6 +13,8 @@ use std::{net::SocketAddr, time::Duration};
 pub(super) const USER: &str = "cloud-controller";
 
 const INSTANCE: &str = "/v2/service_instances/4a1be0d2-93c6-4f0e-8f55-3c0a7a8e6d10";
+const EVENTS: &str = "/v2/service_instances/8d2c9b1e-6f3a-4c57-9e08-b4a1d7f0c325";
+const EVENTS_BINDING: &str = "/service_bindings/27b7a6c4-0d5e-4f8b-8a91-e3c6f2d4b590";
 const PROMETHEUS_BINDING: &str = "/service_bindings/0f6b2f0c-58a3-4f0d-9d0b-4f2f6a1f7e88";
 const BINDING: &str = "/service_bindings/e0c7f5a9-1b7d-4b52-b0d4-86c9e2c7d3a1";
 
@@ -30,6 +32,13 @@ pub(super) struct Credentials {
     pub(super) password: String,
 }
 
+/// Where the app posts its events.
+#[derive(Clone, Debug)]
+pub(super) struct EventsCredentials {
+    pub(super) url: String,
+    pub(super) token: String,
+}
+
 /// Sets the metrics path of the demo's app.
 pub(super) async fn bind(platform: &Platform<'_>) -> anyhow::Result<()> {
     let catalog = platform.send("/v2/catalog", None).await?;
@@ -41,13 +50,18 @@ pub(super) async fn bind(platform: &Platform<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Creates a queue of events for the demo's app.
+pub(super) async fn events(platform: &Platform<'_>) -> anyhow::Result<EventsCredentials> {
+    let (service, plan) = offered(platform, "events", "default").await?;
+    platform.send(EVENTS, Some(provision(&service, &plan))).await?;
+    let bind = bind_app(&service, &plan, json!({}));
+    let bound = platform.send(&format!("{EVENTS}{EVENTS_BINDING}"), Some(bind)).await?;
+    Ok(EventsCredentials { url: credential(&bound, "url")?, token: credential(&bound, "token")? })
+}
+
 /// Creates a Prometheus, and binds the demo's app to it.
 pub(super) async fn prometheus(platform: &Platform<'_>) -> anyhow::Result<Credentials> {
-    let catalog = platform.send("/v2/catalog", None).await?;
-    let named =
-        |list: &Value, name: &str| list.as_array()?.iter().find(|one| one["name"] == name).cloned();
-    let service = named(&catalog["services"], "prometheus").context("it is not offered")?;
-    let plan = named(&service["plans"], "ha").context("it has no plan ha")?;
+    let (service, plan) = offered(platform, "prometheus", "ha").await?;
     let instance = format!("/v2/service_instances/{PROMETHEUS}");
     let mut request = provision(&service, &plan);
     request["parameters"] = json!({"scrape_interval": "1s"});
@@ -62,11 +76,31 @@ pub(super) async fn prometheus(platform: &Platform<'_>) -> anyhow::Result<Creden
     }
     let bind = bind_app(&service, &plan, json!({"endpoint": ENDPOINT}));
     let bound = platform.send(&format!("{instance}{PROMETHEUS_BINDING}"), Some(bind)).await?;
-    let text = |key: &str| {
-        let text = bound["credentials"][key].as_str().map(str::to_owned);
-        text.with_context(|| format!("the binding has no {key}"))
-    };
-    Ok(Credentials { url: text("url")?, username: text("username")?, password: text("password")? })
+    Ok(Credentials {
+        url: credential(&bound, "url")?,
+        username: credential(&bound, "username")?,
+        password: credential(&bound, "password")?,
+    })
+}
+
+/// A service of the catalog and its plan.
+async fn offered(
+    platform: &Platform<'_>,
+    service: &str,
+    plan: &str,
+) -> anyhow::Result<(Value, Value)> {
+    let catalog = platform.send("/v2/catalog", None).await?;
+    let named =
+        |list: &Value, name: &str| list.as_array()?.iter().find(|one| one["name"] == name).cloned();
+    let found = named(&catalog["services"], service);
+    let found = found.with_context(|| format!("{service} is not offered"))?;
+    let plan = named(&found["plans"], plan).with_context(|| format!("there is no plan {plan}"))?;
+    Ok((found, plan))
+}
+
+fn credential(bound: &Value, key: &str) -> anyhow::Result<String> {
+    let text = bound["credentials"][key].as_str().map(str::to_owned);
+    text.with_context(|| format!("the binding has no {key}"))
 }
 
 fn provision(service: &Value, plan: &Value) -> Value {

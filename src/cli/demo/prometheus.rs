@@ -22,6 +22,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// A series of the demo's app.
 pub(super) const SERIES: &str = "api_http_requests_total";
 
+/// The series of events.
+const EVENTS: &str = "events_to_metrics";
+
 /// A pool of the servers of the demo's Prometheus.
 const POOLS: &str =
     r#"[{"name": "demo", "selection_interval": "1s", "locators": [{"provisioned": "all"}]}]"#;
@@ -95,8 +98,9 @@ pub(super) async fn provision(
     let provisioned = async {
         let credentials = platform::prometheus(platform).await?;
         let samples = timeout(SAMPLES_TIMEOUT, async {
-            samples(platform, &credentials.url, Some(&credentials)).await;
-            samples(platform, &format!("http://{pool}"), None).await;
+            samples(platform, &credentials.url, Some(&credentials), SERIES).await;
+            samples(platform, &credentials.url, Some(&credentials), EVENTS).await;
+            samples(platform, &format!("http://{pool}"), None, SERIES).await;
         });
         samples
             .await
@@ -109,9 +113,14 @@ pub(super) async fn provision(
     }
 }
 
-/// Returns when the Prometheus at `url` has samples of the app.
-async fn samples(platform: &Platform<'_>, url: &str, credentials: Option<&Credentials>) {
-    let url = format!("{url}/api/v1/query?query={SERIES}");
+/// Returns when the Prometheus at `url` has samples of a series.
+async fn samples(
+    platform: &Platform<'_>,
+    url: &str,
+    credentials: Option<&Credentials>,
+    series: &str,
+) {
+    let url = format!("{url}/api/v1/query?query={series}");
     loop {
         let mut request = platform.http.get(&url);
         if let Some(Credentials { username, password, .. }) = credentials {
@@ -136,6 +145,7 @@ impl fmt::Display for DemoPrometheus {
 A dedicated Prometheus scrapes the app every second with two servers (cf create-service prometheus ha):
 
 Query it:                    curl -u {username}:{password} '{url}/api/v1/query?query={SERIES}'
+The app's last events:       curl -gu {username}:{password} '{url}/api/v1/query?query=last_over_time({EVENTS}[5m])'
 Open in a browser:           {url}/
                              (user {username}, password {password})
 

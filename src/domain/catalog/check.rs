@@ -143,6 +143,7 @@ impl Check {
         }
         let [provision, update, bind] = self.schemas(plan);
         let prometheus = self.prometheus(plan);
+        let has_events = self.events(plan);
         Some(Plan {
             bindable: self.flag(plan, "bindable").unwrap_or(defaults.bindable),
             binding_rotatable: self.flag(plan, "binding_rotatable").unwrap_or(false),
@@ -155,6 +156,7 @@ impl Check {
             update,
             bind,
             prometheus: prometheus.ok()?,
+            has_events,
         })
     }
 
@@ -308,6 +310,24 @@ impl Check {
             self.mistake(path, problem);
         }
         Err(Recorded)
+    }
+
+    /// Whether the bindings of the plan have queues of events: `metadata.events` is an empty object.
+    fn events(&mut self, plan: &Object<'_>) -> bool {
+        let metadata = plan.get("metadata").and_then(Value::as_object);
+        let Some(events) = metadata.and_then(|it| it.get("events")) else { return false };
+        let path = plan.at("metadata.events");
+        if events.as_object().is_none_or(|it| !it.is_empty()) {
+            self.mistake(path.clone(), "must be {}: queues of events have no settings of a plan");
+        }
+        if metadata.is_some_and(|it| it.contains_key("prometheus")) {
+            self.mistake(path, "excludes metadata.prometheus: use another plan");
+        }
+        if plan.get("binding_rotatable").and_then(Value::as_bool) == Some(true) {
+            let problem = "must be false with metadata.events: a new binding has a new queue";
+            self.mistake(plan.at("binding_rotatable"), problem);
+        }
+        true
     }
 
     /// The parameter schemas of provision, update and bind requests.

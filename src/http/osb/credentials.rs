@@ -33,6 +33,17 @@ pub(in crate::http) const USERNAME: &str = "scrapebroker";
 /// }
 /// ```
 ///
+/// A binding or service key of a queue of events contains the URL for posts and that of scrapes:
+///
+/// ```json
+/// {
+///   "url": "https://metrics.example.com/v1/events",
+///   "metrics_url": "https://metrics.example.com/v1/events/metrics",
+///   "EVENTS_URL": "https://metrics.example.com/v1/events", "EVENTS_TOKEN": "sbt_…",
+///   "token": "sbt_…", "username": "scrapebroker", "password": "sbt_…"
+/// }
+/// ```
+///
 /// A service key contains its space and URL templates:
 ///
 /// ```json
@@ -55,6 +66,12 @@ pub(super) fn credentials(given: &Credentials, base_url: &BaseUrl) -> Value {
         }),
         Scope::Query(instance) | Scope::PrometheusTargets(instance, _) => json!({
             "url": urls::prometheus(base_url, instance),
+        }),
+        Scope::Events(_) => json!({
+            "url": urls::events(base_url),
+            "metrics_url": urls::event_metrics(base_url),
+            "EVENTS_URL": urls::events(base_url),
+            "EVENTS_TOKEN": given.token.expose_secret(),
         }),
         Scope::Space(space) => json!({
             "scope": { "space_guid": space.as_str() },

@@ -55,9 +55,8 @@ pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'stati
     use BrokerError::*;
     match error {
         UnknownService | UnknownPlan | Parameter(_) | NoParameters | NoKeyParameters
-        | OtherService | OtherPlan | NotBindable | PredecessorUnknown | NotRotatable => {
-            (StatusCode::BAD_REQUEST, None)
-        }
+        | NoBindParameters | OtherService | OtherPlan | NotBindable | PredecessorUnknown
+        | NotRotatable => (StatusCode::BAD_REQUEST, None),
         InstanceUnknown | BindingUnknown => (StatusCode::NOT_FOUND, None),
         InstanceConflict | BindingConflict => (StatusCode::CONFLICT, None),
         InstanceGone | BindingGone => (StatusCode::GONE, None),

@@ -3,10 +3,10 @@
 use super::{
     Visibility,
     query::{SdQuery, Selector},
-    target::AppTargets,
+    target::{AppTargets, event_queue},
 };
 use crate::{
-    broker::{ActiveBinding, ActiveBindings, Scope},
+    broker::{ActiveBinding, ActiveBindings, EventQueue, Scope},
     discovery::{Endpoint, Match, Snapshot},
     domain::{App, BaseUrl, OrganizationGuid, SpaceGuid},
     http::access::visible,
@@ -50,6 +50,13 @@ pub(super) fn list(
             previous = Some(endpoint);
         }
     }
+    for queue in queues(bound, scope.as_ref(), &query.selector) {
+        let separator: &[u8] = if text.len() == 1 { b"\n" } else { b",\n" };
+        text.extend_from_slice(separator);
+        let app = queue.app_guid.as_ref().and_then(|app| table.app(app.as_str()));
+        let app = app.map(|found| &**found.app);
+        serde_json::to_writer(&mut text, &event_queue(queue, app, query, base))?;
+    }
     text.extend_from_slice(if text.len() == 1 { b"]\n" } else { b"\n]\n" });
     Ok(text)
 }
@@ -67,8 +74,24 @@ fn candidates<'a>(
             targets.apps().filter_map(|app| table.app(app.as_str())).collect()
         }
         (_, None | Some(Scope::Space(_))) => table.unordered_apps().collect(),
-        (_, Some(Scope::Query(_))) => Vec::new(),
+        (_, Some(Scope::Query(_) | Scope::Events(_))) => Vec::new(),
     }
+}
+
+/// The queues of events that the caller's Prometheus scrapes: those of its space.
+fn queues<'a>(
+    bound: &'a ActiveBindings,
+    scope: Option<&Scope>,
+    selector: &Selector,
+) -> impl Iterator<Item = &'a EventQueue> {
+    let space = match (scope, selector) {
+        (Some(Scope::PrometheusTargets(instance, _)), Selector::All) => {
+            bound.prometheus(instance.as_str()).map(|it| &it.space_guid)
+        }
+        _ => None,
+    };
+    let queues = bound.event_queues().iter();
+    queues.filter(move |queue| space.is_some_and(|space| queue.is_for(space)))
 }
 
 fn is_requested(app: &App, selector: &Selector) -> bool {

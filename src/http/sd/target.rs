@@ -5,9 +5,9 @@
 
 use super::query::{Mode, Scheme, SdQuery};
 use crate::{
-    broker::ActiveBinding,
+    broker::{ActiveBinding, EventQueue},
     discovery::{DEFAULT_PROCESS_TYPE, Endpoint},
-    domain::{BaseUrl, OrganizationGuid, SpaceGuid, tsuru_ids::is_tsuru_id},
+    domain::{App, AppGuid, BaseUrl, OrganizationGuid, SpaceGuid, tsuru_ids::is_tsuru_id},
 };
 use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
@@ -101,18 +101,15 @@ impl<'a> AppTargets<'a> {
         which: &str,
         labels: &mut LabelMap<'a>,
     ) -> Cow<'a, str> {
-        let (base, query) = (self.base, self.query);
-        let scheme = query.scheme.map_or(base.scheme(), |it| it.as_str());
+        let base = self.base;
+        let target = own_target(base, self.query, labels);
         let app = endpoint.app.id.as_str();
-        labels.push("__scheme__", scheme);
         let path = format!("{}/v1/apps/{app}/instances/{which}/metrics", base.decoded_path());
         labels.push("__metrics_path__", path);
         if &*endpoint.process_type != DEFAULT_PROCESS_TYPE {
             labels.push("__param_process_type", &*endpoint.process_type);
         }
-        let default = if scheme == "https" { 443 } else { 80 };
-        let port = query.port.or(base.port()).unwrap_or(default);
-        format!("{}:{port}", base.host()).into()
+        target.into()
     }
 
     fn direct(&self, endpoint: &'a Endpoint, labels: &mut LabelMap<'a>) -> Cow<'a, str> {
@@ -131,6 +128,36 @@ impl<'a> AppTargets<'a> {
         let endpoint = endpoint.cloned().unwrap_or_default();
         decoded(endpoint.as_str().split('?').next().unwrap_or_default()).into_owned()
     }
+}
+
+/// Renders a queue of events. Its events have the labels of the app already; those of the target are
+/// for `up`.
+pub(super) fn event_queue<'a>(
+    queue: &'a EventQueue,
+    app: Option<&'a App>,
+    query: &SdQuery,
+    base: &BaseUrl,
+) -> Group<'a> {
+    let mut labels = LabelMap(Vec::with_capacity(12));
+    let target = own_target(base, query, &mut labels);
+    labels.push("__metrics_path__", format!("{}/v1/events/metrics", base.decoded_path()));
+    labels.push("__param_queue", queue.binding_id.as_str());
+    labels.push("instance", format!("events/{}", queue.binding_id));
+    let id = queue.app_guid.as_ref().map_or("", AppGuid::as_str);
+    match app {
+        Some(app) => app.labels().into_iter().for_each(|(name, value)| labels.push(name, value)),
+        None => labels.push("app_id", id),
+    }
+    Group { targets: [target.into()], labels }
+}
+
+/// Host and port of this installation.
+fn own_target(base: &BaseUrl, query: &SdQuery, labels: &mut LabelMap<'_>) -> String {
+    let scheme = query.scheme.map_or(base.scheme(), |it| it.as_str());
+    labels.push("__scheme__", scheme.to_owned());
+    let default = if scheme == "https" { 443 } else { 80 };
+    let port = query.port.or(base.port()).unwrap_or(default);
+    format!("{}:{port}", base.host())
 }
 
 /// Decodes a path. Bytes that are not UTF-8 remain encoded.

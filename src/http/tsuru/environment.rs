@@ -9,7 +9,8 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
 /// Variables of a binding. For the fetch router these are the URL of the app's metrics and a token.
-/// For a Prometheus these are the URL of its query API and the URL of the app's metrics.
+/// For a Prometheus these are the URL of its query API and the URL of the app's metrics. For events
+/// these are the URLs of the queue and a token.
 ///
 /// A job has no metrics, so it gets the URL of all apps that it may scrape.
 pub(super) fn variables(
@@ -29,6 +30,11 @@ pub(super) fn variables(
             ("PROMETHEUS_USERNAME", Some(osb::USERNAME.to_owned())),
             ("PROMETHEUS_PASSWORD", Some(token.to_owned())),
             ("METRICS_URL", metrics_url),
+        ],
+        Scope::Events(_) => vec![
+            ("EVENTS_URL", Some(urls::events(base_url))),
+            ("EVENTS_METRICS_URL", Some(urls::event_metrics(base_url))),
+            ("EVENTS_TOKEN", Some(token.to_owned())),
         ],
     };
     let set = |(name, value): (&str, Option<String>)| Some((name.to_owned(), value?.into()));

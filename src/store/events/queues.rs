@@ -59,6 +59,15 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<QueueRow>, StoreError> {
     rows.iter().map(queue_row).collect()
 }
 
+/// Returns the queue of a binding, if it has one.
+pub async fn of_binding(tx: &mut Tx, binding: &BindingId) -> Result<Option<QueueId>, StoreError> {
+    let row = sqlx::query("SELECT queue_id FROM event_queues WHERE binding_id = $1")
+        .bind(binding.as_str())
+        .fetch_optional(tx.connection())
+        .await?;
+    row.map(|row| Ok(QueueId::new(row.try_get("queue_id")?))).transpose()
+}
+
 /// Returns the queues of bindings.
 pub async fn bound(tx: &mut Tx) -> Result<HashMap<BindingId, QueueId>, StoreError> {
     let queues = all(tx).await?.into_iter();

@@ -1,0 +1,193 @@
+//! `/v1/events` and `/events`: the last events, without any effect on scrapers.
+
+use super::{
+    EventsError, EventsState,
+    annotations::{label, limit},
+    parameters, time,
+};
+use crate::{
+    events::{EventState, QueueState, ScraperDelivery, Timeline, TimelineEvent, TimelineFilter},
+    http::{accept::prefers_json, browser, ui},
+};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use askama::Template;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value, json};
+use std::time::{Duration, UNIX_EPOCH};
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1_000;
+
+/// `GET /v1/events`.
+pub(super) async fn events(request: HttpRequest, state: web::Data<EventsState>) -> HttpResponse {
+    let answer = async {
+        let look = Look::new(&request, &state).await?;
+        state.json(&look.to_json())
+    };
+    answer.await.unwrap_or_else(|error: EventsError| error.respond(&request))
+}
+
+/// `GET /v1/events/{seq}`: what each scraper has got of an event.
+pub(super) async fn event(
+    request: HttpRequest,
+    seq: web::Path<i64>,
+    state: web::Data<EventsState>,
+) -> HttpResponse {
+    let answer = async {
+        let caller = state.caller(&request).await?;
+        let found = state.events.delivery_of(caller.queue, *seq).await?;
+        let found = found.ok_or(EventsError::UnknownEvent(*seq))?;
+        let scrapers = found.scrapers.into_iter();
+        let scrapers: Map<_, _> =
+            scrapers.map(|(name, it)| (name, scraper_text(it).into())).collect();
+        let mut answer = event_json(&found.event);
+        answer["scrapers"] = scrapers.into();
+        state.json(&answer)
+    };
+    answer.await.unwrap_or_else(|error: EventsError| error.respond(&request))
+}
+
+/// `GET /events`: a page for people.
+pub(super) async fn page(request: HttpRequest, state: web::Data<EventsState>) -> HttpResponse {
+    let answer = async {
+        let look = Look::new(&request, &state).await?;
+        if prefers_json(&request) {
+            return state.json(&look.to_json());
+        }
+        let mut response = ui::page(&EventsPage { base: state.base_url.path(), look: &look });
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, browser::PAGES_WITH_FORM);
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+        headers.insert(header::VARY, header::HeaderValue::from_static("Accept"));
+        Ok(response)
+    };
+    answer.await.unwrap_or_else(|error: EventsError| error.respond(&request))
+}
+
+/// The events that a request asks for.
+struct Look {
+    timeline: Timeline,
+    /// As they were requested: `type=deploy`.
+    labels: Vec<String>,
+    limit: usize,
+    /// The parameter `queue`, if the request has it.
+    queue: Option<String>,
+    /// The queues of bindings, for operators.
+    queues: Vec<QueueLink>,
+}
+
+struct QueueLink {
+    binding: String,
+    /// The binding in a query.
+    encoded: String,
+    pending: i64,
+}
+
+#[derive(Template)]
+#[template(path = "events.html")]
+struct EventsPage<'a> {
+    base: &'a str,
+    look: &'a Look,
+}
+
+impl Look {
+    async fn new(request: &HttpRequest, state: &EventsState) -> Result<Self, EventsError> {
+        let caller = state.caller(request).await?;
+        let mut filter =
+            TimelineFilter { labels: Vec::new(), from: None, to: None, limit: DEFAULT_LIMIT };
+        let (mut labels, mut queue) = (Vec::new(), None);
+        for (name, value) in parameters::pairs(request.query_string().as_bytes())? {
+            let parse = |name| {
+                let time = time::parse(&value).map(Some);
+                time.map_err(|error| super::annotations::wrong(name, error.to_string()))
+            };
+            match &*name {
+                // The fields of the form are empty if they are not filled in.
+                _ if value.is_empty() => {}
+                "label" => {
+                    filter.labels.push(label("label", &value)?);
+                    labels.push(value);
+                }
+                "from" => filter.from = parse("from")?,
+                "to" => filter.to = parse("to")?,
+                "limit" => filter.limit = limit(&value, MAX_LIMIT)?,
+                "queue" => queue = Some(value),
+                _ => {}
+            }
+        }
+        let timeline = state.events.timeline(caller.queue, &filter).await?;
+        let timeline = timeline.ok_or(EventsError::UnknownQueue)?;
+        let queues = match caller.principal {
+            Some(_) => queue_links(state),
+            None => Vec::new(),
+        };
+        Ok(Self { timeline, labels, limit: filter.limit, queue, queues })
+    }
+
+    fn to_json(&self) -> Value {
+        let state = &self.timeline.queue;
+        let scrapers = state.scrapers.iter().map(|scraper| {
+            json!({
+                "name": scraper.name,
+                "pending": scraper.pending,
+                "oldest": scraper.oldest_at.map(rfc3339),
+                "last_seen": rfc3339(scraper.last_seen),
+                "in_flight": scraper.is_in_flight,
+            })
+        });
+        json!({
+            "queue": state.binding.as_ref().map(ToString::to_string),
+            "last_seq": state.last_seq,
+            "events": self.timeline.events.iter().map(event_json).collect::<Vec<_>>(),
+            "scrapers": scrapers.collect::<Vec<_>>(),
+        })
+    }
+
+    fn state(&self) -> &QueueState {
+        &self.timeline.queue
+    }
+}
+
+fn queue_links(state: &EventsState) -> Vec<QueueLink> {
+    let states = state.events.states();
+    let link = |it: &QueueState| {
+        let binding = it.binding.as_ref()?.to_string();
+        let encoded = utf8_percent_encode(&binding, NON_ALPHANUMERIC).to_string();
+        Some(QueueLink { binding, encoded, pending: it.pending })
+    };
+    states.queues.iter().filter_map(link).collect()
+}
+
+fn event_json(event: &TimelineEvent) -> Value {
+    let labels = event.labels.iter().map(|(name, value)| (name.to_owned(), value.into()));
+    json!({
+        "seq": event.seq,
+        "labels": labels.collect::<Map<_, _>>(),
+        "value": event.value,
+        "time": rfc3339(event.time),
+        "received": rfc3339(event.received_at),
+        "state": state_text(event.state),
+    })
+}
+
+fn state_text(state: EventState) -> &'static str {
+    match state {
+        EventState::Pending => "pending",
+        EventState::Delivered => "delivered",
+        EventState::Expired => "expired",
+    }
+}
+
+fn scraper_text(delivery: ScraperDelivery) -> &'static str {
+    match delivery {
+        ScraperDelivery::Pending => "pending",
+        ScraperDelivery::InFlight => "in_flight",
+        ScraperDelivery::Acknowledged => "acknowledged",
+    }
+}
+
+/// Milliseconds since 1970 as a time of RFC 3339.
+fn rfc3339(milliseconds: i64) -> String {
+    let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}
