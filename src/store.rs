@@ -27,8 +27,8 @@
 //!
 //! Transactions of [`events`] acquire none of these locks. Their order is: rows of queues
 //! ([`events::queues::lock`]) in ascending order, then other rows of [`events`]. A transaction that
-//! changes several rows locks their queues. Deleting a binding deletes its queue, and waits for a
-//! transaction that has locked it.
+//! changes several rows, or a row twice, locks their queues. Deleting a binding deletes its queue,
+//! and waits for a transaction that has locked it.
 //!
 //! [`Tx`] tracks the last lock. In tests and debug builds it panics if the order is violated.
 //!

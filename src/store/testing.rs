@@ -1,6 +1,7 @@
 //! Databases for tests. Each test gets empty databases.
 
-use super::{Database, Store};
+use super::{Database, ServiceBinding, Store};
+use crate::domain::{InstanceNames, ServiceInstance};
 use futures_util::FutureExt;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -80,6 +81,38 @@ pub(crate) async fn on_both(test: impl AsyncFn(Store)) {
     schema.drop().await;
     if let Err(panic) = outcome {
         resume_unwind(panic);
+    }
+}
+
+pub(crate) fn instance(id: &str) -> ServiceInstance {
+    ServiceInstance {
+        instance_id: id.parse().unwrap(),
+        service_id: "service".parse().unwrap(),
+        plan_id: "plan".parse().unwrap(),
+        organization_guid: "org".parse().unwrap(),
+        space_guid: "space".parse().unwrap(),
+        names: InstanceNames {
+            organization: Some("acme".to_owned()),
+            space: None,
+            instance: Some("my metrics, ü".to_owned()),
+        },
+        maintenance_version: None,
+        parameters: "encrypted".to_owned(),
+    }
+}
+
+pub(crate) fn binding(instance: &str, id: &str) -> ServiceBinding {
+    ServiceBinding {
+        binding_id: id.parse().unwrap(),
+        instance_id: instance.parse().unwrap(),
+        service_id: "service".parse().unwrap(),
+        plan_id: "plan".parse().unwrap(),
+        app_guid: Some("app".parse().unwrap()),
+        space_guid: "space".parse().unwrap(),
+        parameters: "encrypted".to_owned(),
+        token_hash: "hash".to_owned(),
+        token_salt: String::new(),
+        predecessor_id: None,
     }
 }
 

@@ -1,41 +1,9 @@
 use super::{
-    testing::{Schema, on_both},
+    testing::{Schema, binding, instance, on_both},
     *,
 };
 use crate::domain::{BindingId, InstanceNames, ServiceInstance, TsuruApp};
 use std::{fs, time::Duration};
-
-pub(super) fn instance(id: &str) -> ServiceInstance {
-    ServiceInstance {
-        instance_id: id.parse().unwrap(),
-        service_id: "service".parse().unwrap(),
-        plan_id: "plan".parse().unwrap(),
-        organization_guid: "org".parse().unwrap(),
-        space_guid: "space".parse().unwrap(),
-        names: InstanceNames {
-            organization: Some("acme".to_owned()),
-            space: None,
-            instance: Some("my metrics, ü".to_owned()),
-        },
-        maintenance_version: None,
-        parameters: "encrypted".to_owned(),
-    }
-}
-
-pub(super) fn binding(instance: &str, id: &str) -> ServiceBinding {
-    ServiceBinding {
-        binding_id: id.parse().unwrap(),
-        instance_id: instance.parse().unwrap(),
-        service_id: "service".parse().unwrap(),
-        plan_id: "plan".parse().unwrap(),
-        app_guid: Some("app".parse().unwrap()),
-        space_guid: "space".parse().unwrap(),
-        parameters: "encrypted".to_owned(),
-        token_hash: "hash".to_owned(),
-        token_salt: String::new(),
-        predecessor_id: None,
-    }
-}
 
 async fn with_instance(store: &Store, id: &str) {
     let mut tx = store.begin_write().await.unwrap();

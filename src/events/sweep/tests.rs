@@ -1,17 +1,18 @@
-use super::*;
+use super::{deletion::MAX_SERIES, *};
 use crate::{
     events::{
-        EventSettings, ScraperName, StartPolicy,
+        EventSettings, Post, PostError, ScraperName, StartPolicy,
         presence::Seen,
         testing::{
-            QUEUE, add_scraper, add_scraper_row, append, database_time, open, queue_row,
-            scraper_row, stored,
+            QUEUE, add_scraper, add_scraper_row, append, database_time, open, post, queue_row,
+            scraper_row, start_writer, stored,
         },
     },
     store::{
-        Store,
-        events::{Batch, KeyRow, SeriesRow},
-        testing::on_both,
+        Store, bindings,
+        events::{self, Batch, KeyRow, SeriesRow, keys, series},
+        instances,
+        testing::{Schema, binding, instance, on_both},
     },
 };
 
@@ -222,14 +223,14 @@ async fn scrapers_that_are_gone_are_forgotten() {
             ScraperRow {
                 name: "gone".to_owned(),
                 position: 2,
-                last_seen: now - HOUR,
+                last_seen: now - 2 * HOUR,
                 ..active.clone()
             },
         )
         .await;
         let seen: ScraperName = "seen".parse().unwrap();
         let name = seen.as_str().to_owned();
-        add_scraper_row(&store, ScraperRow { name, last_seen: now - HOUR, ..active }).await;
+        add_scraper_row(&store, ScraperRow { name, last_seen: now - 2 * HOUR, ..active }).await;
         events.0.presence.record(QUEUE, &seen, Seen { at: now, held: 3 });
         sweep(&events).await;
         assert_eq!(scraper_row(&store, "gone").await, None);
@@ -326,4 +327,90 @@ async fn states_show_what_is_pending() {
         assert_eq!(states.age(None), 0.0);
     })
     .await;
+}
+
+/// A scrape that gets all events.
+async fn deliver_all(store: &Store, name: &str) {
+    let last_seq = queue_row(store).await.last_seq;
+    let mut tx = store.begin_write().await.unwrap();
+    let row = scrapers::find(&mut tx, QUEUE, name).await.unwrap().unwrap();
+    let delivered = ScraperRow { position: last_seq, held: last_seq, ..row };
+    scrapers::update(&mut tx, &delivered).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn posts_scrapes_sweeps_and_unbinding_do_not_block_each_other() {
+    // SQLite has one writer.
+    let schema = Schema::create().await;
+    let store = Store::open(&schema.url().parse().unwrap(), 8).await.unwrap();
+    let settings = EventSettings {
+        ttl: Duration::from_millis(1),
+        history: Duration::from_millis(1),
+        ..EventSettings::default()
+    };
+    let replicas = [open(&store, settings.clone()).await, open(&store, settings).await];
+    let writers = replicas.each_ref().map(start_writer);
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        add_scraper(&store, name, 0).await;
+    }
+    let bound = bind_queue(&store).await;
+    let post_all = async |events: &Events| {
+        for round in 0..20 {
+            let to_binding = Post { queue: bound, ..post(&format!("{round}")) };
+            let posts = [post("a"), to_binding, post("b")].map(|it| events.post(it));
+            let answers = futures_util::future::join_all(posts).await;
+            let is_gone = matches!(answers[1], Err(PostError::QueueGone));
+            assert!(is_gone || answers[1].is_ok(), "{answers:?}");
+            assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+        }
+    };
+    let sweep_all = async |events: &Events| {
+        let mut sweeper = Sweeper::new(events.clone());
+        for round in 0..20 {
+            for name in names {
+                let seen = Seen { at: round, held: 0 };
+                events.0.presence.record(QUEUE, &name.parse().unwrap(), seen);
+            }
+            sweeper.round().await.unwrap();
+        }
+    };
+    let scrape_all = async || {
+        for round in 0..40 {
+            deliver_all(&store, names[round % 4]).await;
+        }
+    };
+    let unbind = async {
+        replicas[0].post(post("first")).await.unwrap();
+        let mut tx = store.begin_write().await.unwrap();
+        bindings::delete(&mut tx, &"b".parse().unwrap()).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let [first, second] = &replicas;
+    tokio::join!(
+        post_all(first),
+        post_all(second),
+        sweep_all(first),
+        sweep_all(second),
+        scrape_all(),
+        unbind
+    );
+    assert_eq!(queue_row(&store).await.last_seq, 81);
+    for writer in writers {
+        writer.stop().await;
+    }
+    store.close().await;
+    schema.drop().await;
+}
+
+async fn bind_queue(store: &Store) -> QueueId {
+    let binding = binding("i", "b");
+    let mut tx = store.begin_write().await.unwrap();
+    instances::insert(&mut tx, &instance("i")).await.unwrap();
+    bindings::insert(&mut tx, &binding).await.unwrap();
+    queues::insert(&mut tx, &binding.binding_id).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = store.begin_read().await.unwrap();
+    queues::bound(&mut tx).await.unwrap()[&binding.binding_id]
 }

@@ -23,14 +23,18 @@ pub struct QueueRow {
     pub deleted_seq: i64,
 }
 
-macro_rules! columns {
-    () => {
-        "queue_id, binding_id, last_seq, expired_seq, floor_seq, deleted_seq"
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT queue_id, binding_id, last_seq, expired_seq, floor_seq, deleted_seq \
+             FROM event_queues ",
+            $rest
+        )
     };
 }
 
 pub async fn find(tx: &mut Tx, queue: QueueId) -> Result<Option<QueueRow>, StoreError> {
-    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM event_queues WHERE queue_id = $1"))
+    let row = sqlx::query(select!("WHERE queue_id = $1"))
         .bind(queue.get())
         .fetch_optional(tx.connection())
         .await?;
@@ -39,23 +43,26 @@ pub async fn find(tx: &mut Tx, queue: QueueId) -> Result<Option<QueueRow>, Store
 
 /// Locks a queue until the end of the transaction, and returns it as it is then. Returns `None` if
 /// its binding was deleted. Several queues are locked in ascending order.
+///
+/// On SQLite a write transaction already locks the whole database. On PostgreSQL an `UPDATE` would
+/// lock the queue too. But PostgreSQL checks the foreign keys of a row that a transaction updates for
+/// the second time, and the check waits for a transaction that deletes the binding, which waits for
+/// the queue.
 pub async fn lock(tx: &mut Tx, queue: QueueId) -> Result<Option<QueueRow>, StoreError> {
     tx.lock_events();
-    let row = sqlx::query(concat!(
-        "UPDATE event_queues SET last_seq = last_seq WHERE queue_id = $1 RETURNING ",
-        columns!()
-    ))
-    .bind(queue.get())
-    .fetch_optional(tx.connection())
-    .await?;
+    if tx.is_sqlite() {
+        return find(tx, queue).await;
+    }
+    let row = sqlx::query(select!("WHERE queue_id = $1 FOR NO KEY UPDATE"))
+        .bind(queue.get())
+        .fetch_optional(tx.connection())
+        .await?;
     row.as_ref().map(queue_row).transpose()
 }
 
 /// Returns all queues in ascending order.
 pub async fn all(tx: &mut Tx) -> Result<Vec<QueueRow>, StoreError> {
-    let rows = sqlx::query(concat!("SELECT ", columns!(), " FROM event_queues ORDER BY queue_id"))
-        .fetch_all(tx.connection())
-        .await?;
+    let rows = sqlx::query(select!("ORDER BY queue_id")).fetch_all(tx.connection()).await?;
     rows.iter().map(queue_row).collect()
 }
 
@@ -90,7 +97,7 @@ pub async fn insert(tx: &mut Tx, binding: &BindingId) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Stores the numbers of a locked queue.
+/// Stores the numbers of a locked queue. A transaction does this once per queue.
 pub async fn set_numbers(tx: &mut Tx, row: &QueueRow) -> Result<(), StoreError> {
     tx.lock_events();
     sqlx::query(

@@ -3,8 +3,7 @@ use crate::{
     domain::BindingId,
     store::{
         Store, bindings, instances, state,
-        testing::on_both,
-        tests::{binding, instance},
+        testing::{binding, instance, on_both},
     },
 };
 

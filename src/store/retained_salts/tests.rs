@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::tests::{binding, instance};
+use crate::store::testing::{binding, instance};
 use crate::store::{bindings, instances, testing::on_both};
 
 async fn in_write<T>(
