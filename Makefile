@@ -19,4 +19,4 @@ audit:
 	scripts/audit
 
 bench:
-	cargo bench --locked --workspace
+	scripts/with-postgres cargo bench --locked --workspace

@@ -15,6 +15,8 @@ pub mod parameters;
 mod post;
 mod scrape;
 mod scraper;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 
 use crate::{

@@ -18,17 +18,17 @@ fn mistakes(change: impl FnOnce(&mut Value)) -> Vec<(String, String)> {
 #[test]
 fn each_problem_has_a_path() {
     type Change = fn(&mut Value);
-    let cases: [(&str, Change); 47] = [
+    let cases: [(&str, Change); 50] = [
         ("services", |c| c["services"] = json!([])),
         ("services", |c| c["services"] = json!({})),
         ("services[0]", |c| c["services"][0] = json!("metrics")),
-        ("services[2].id", |c| {
+        ("services[3].id", |c| {
             let mut copy = c["services"][0].clone();
             copy["name"] = json!("other");
             copy["plans"][0]["id"] = json!("other");
             c["services"].as_array_mut().unwrap().push(copy);
         }),
-        ("services[2].name", |c| {
+        ("services[3].name", |c| {
             let mut copy = c["services"][0].clone();
             copy["id"] = json!("other");
             copy["plans"][0]["id"] = json!("other");
@@ -74,6 +74,16 @@ fn each_problem_has_a_path() {
         ("services[0].metadata", |c| c["services"][0]["metadata"] = json!("x")),
         ("services[1].plans[0].metadata.prometheus.storage", |c| {
             c["services"][1]["plans"][0]["metadata"]["prometheus"]["storage"] = json!("tape");
+        }),
+        ("services[2].plans[0].metadata.events", |c| {
+            c["services"][2]["plans"][0]["metadata"]["events"] = json!({"ttl": "1h"});
+        }),
+        ("services[2].plans[0].metadata.events", |c| {
+            let prometheus = c["services"][1]["plans"][0]["metadata"]["prometheus"].clone();
+            c["services"][2]["plans"][0]["metadata"]["prometheus"] = prometheus;
+        }),
+        ("services[2].plans[0].binding_rotatable", |c| {
+            c["services"][2]["plans"][0]["binding_rotatable"] = json!(true);
         }),
         ("services[0].metadata.shareable", |c| {
             c["services"][0]["metadata"]["shareable"] = json!("true");
@@ -170,13 +180,13 @@ fn all_problems_are_reported_at_once() {
         [
             "services[0].id",
             "services[0].plans[0].name",
-            "services[2].id",
-            "services[2].name",
-            "services[2].description",
-            "services[2].bindable",
-            "services[2].plans[0].id",
-            "services[2].plans[0].name",
-            "services[2].plans[0].description",
+            "services[3].id",
+            "services[3].name",
+            "services[3].description",
+            "services[3].bindable",
+            "services[3].plans[0].id",
+            "services[3].plans[0].name",
+            "services[3].plans[0].description",
         ]
     );
 }
@@ -320,11 +330,11 @@ fn without_a_provisioner_prometheus_plans_are_not_offered() {
     let names = |catalog: &Catalog| {
         catalog.services().iter().map(|service| service.name.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(names(&catalog), ["metrics", "prometheus"]);
+    assert_eq!(names(&catalog), ["metrics", "prometheus", "events"]);
     assert!(catalog.services()[1].plans.iter().all(|plan| plan.prometheus.is_some()));
     let without = catalog.without_prometheus();
-    assert_eq!(names(&without), ["metrics"]);
-    assert_eq!(without.document()["services"].as_array().unwrap().len(), 1);
+    assert_eq!(names(&without), ["metrics", "events"]);
+    assert_eq!(without.document()["services"].as_array().unwrap().len(), 2);
 }
 
 #[test]

@@ -228,6 +228,9 @@ async fn scrapers_that_are_gone_are_forgotten() {
             },
         )
         .await;
+        // It was away for longer than the events are kept, and gets the younger ones.
+        let away = ScraperRow { name: "away".to_owned(), last_seen: now - HOUR, ..active.clone() };
+        add_scraper_row(&store, away).await;
         let seen: ScraperName = "seen".parse().unwrap();
         let name = seen.as_str().to_owned();
         add_scraper_row(&store, ScraperRow { name, last_seen: now - 2 * HOUR, ..active }).await;
@@ -236,6 +239,7 @@ async fn scrapers_that_are_gone_are_forgotten() {
         assert_eq!(scraper_row(&store, "gone").await, None);
         assert_eq!(events.metrics().lost(), (0, 3));
         assert!(scraper_row(&store, "active").await.is_some());
+        assert!(scraper_row(&store, "away").await.is_some());
         assert_eq!(scraper_row(&store, "seen").await.unwrap().last_seen, now);
     })
     .await;

@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, http::header::HeaderName};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// How scrapers are told apart.
+/// How scrapers are distinguished.
 #[derive(Clone, Debug, Default)]
 pub struct ScraperIdentity {
     /// A header with the name of the scraper.
