@@ -93,8 +93,9 @@ pub enum PostError {
         "the database is slow, and the events may still be stored; repeat the request with the same Idempotency-Key"
     )]
     Late,
-    #[error(transparent)]
-    Store(Arc<StoreError>),
+    /// Anyone may post, so the text does not name the database.
+    #[error("the database is not available; repeat the request later")]
+    Store(#[source] Arc<StoreError>),
 }
 
 impl PostError {

@@ -164,6 +164,26 @@ pub async fn mark_missed(
     Ok(())
 }
 
+/// Marks events of a locked queue as missed.
+pub async fn mark_missed_numbers(
+    tx: &mut Tx,
+    queue: QueueId,
+    numbers: &[i64],
+) -> Result<(), StoreError> {
+    tx.lock_events();
+    for numbers in numbers.chunks(MAX_ROWS) {
+        let numbers_list = list(2, numbers.len());
+        let sql =
+            format!("UPDATE events SET missed = 1 WHERE queue_id = $1 AND seq IN ({numbers_list})");
+        let mut query = search(AssertSqlSafe(sql)).bind(queue.get());
+        for number in numbers {
+            query = query.bind(*number);
+        }
+        query.execute(tx.connection()).await?;
+    }
+    Ok(())
+}
+
 /// Returns the missed events `first <= seq <= last` in ascending order.
 pub async fn missed(
     tx: &mut Tx,

@@ -87,9 +87,8 @@ impl Shared {
             return Ok(None);
         }
         events::mark_missed(&mut tx, row.queue, expired.after, expired.through).await?;
-        for event in &expired.deferred {
-            events::mark_missed(&mut tx, row.queue, event.seq - 1, event.seq).await?;
-        }
+        let deferred: Vec<i64> = expired.deferred.iter().map(|it| it.seq).collect();
+        events::mark_missed_numbers(&mut tx, row.queue, &deferred).await?;
         tx.commit().await?;
         self.metrics.expired(expired.events());
         self.metrics.evicted(evicted.events());

@@ -164,7 +164,8 @@ pub async fn remove(tx: &mut Tx, row: &ScraperRow) -> Result<bool, StoreError> {
     Ok(removed.rows_affected() == 1)
 }
 
-/// Increases `last_seen` and `held` of a scraper, if it exists.
+/// Increases `last_seen` and `held` of a scraper, if it exists. `held` does not exceed the position:
+/// events that were not delivered are offered.
 pub async fn touch(
     tx: &mut Tx,
     queue: QueueId,
@@ -176,7 +177,8 @@ pub async fn touch(
     sqlx::query(
         "UPDATE event_scrapers SET \
          last_seen = CASE WHEN last_seen > $3 THEN last_seen ELSE $3 END, \
-         held = CASE WHEN held > $4 THEN held ELSE $4 END WHERE queue_id = $1 AND name = $2",
+         held = CASE WHEN $4 > held AND $4 <= position THEN $4 ELSE held END \
+         WHERE queue_id = $1 AND name = $2",
     )
     .bind(queue.get())
     .bind(name)

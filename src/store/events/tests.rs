@@ -75,7 +75,7 @@ async fn missed_events_are_marked() {
         append(&store, QUEUE, 9).await;
         let mut tx = store.begin_write().await.unwrap();
         mark_missed(&mut tx, QUEUE, 2, 4).await.unwrap();
-        mark_missed(&mut tx, QUEUE, 6, 7).await.unwrap();
+        mark_missed_numbers(&mut tx, QUEUE, &[7, 4, 99]).await.unwrap();
         tx.commit().await.unwrap();
         let mut tx = store.begin_read().await.unwrap();
         assert_eq!(missed(&mut tx, QUEUE, 1, 9).await.unwrap(), [3, 4, 7]);
@@ -191,7 +191,7 @@ async fn a_scraper_is_changed_by_the_transaction_that_knows_its_version() {
             replica: "r".to_owned(),
         };
         row = ScraperRow {
-            position: 10,
+            position: 30,
             deferred: "[11]".to_owned(),
             held: 12,
             batch: Some(batch),
@@ -209,6 +209,7 @@ async fn a_scraper_is_changed_by_the_transaction_that_knows_its_version() {
         let mut tx = store.begin_write().await.unwrap();
         scrapers::touch(&mut tx, QUEUE, "10.0.0.7", 20, 11).await.unwrap();
         scrapers::touch(&mut tx, QUEUE, "10.0.0.7", 19, 21).await.unwrap();
+        scrapers::touch(&mut tx, QUEUE, "10.0.0.7", 19, 31).await.unwrap();
         scrapers::touch(&mut tx, QUEUE, "unknown", 19, 21).await.unwrap();
         let lagging = ScraperRow { batch: None, ..row.clone() };
         assert!(scrapers::update(&mut tx, &lagging).await.unwrap());
