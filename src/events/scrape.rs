@@ -96,7 +96,7 @@ impl Events {
         tokio::time::timeout(STORE_TIMEOUT, work).await.unwrap_or(Err(ScrapeError::Late))
     }
 
-    /// The oldest events that the queue keeps, without any effect on scrapers.
+    /// The newest events that have not expired, without any effect on scrapers.
     ///
     /// # Errors
     /// See [`ScrapeError`].
@@ -112,11 +112,13 @@ impl Events {
             let mut tx = self.0.store.begin_read().await?;
             let row = events::queues::find(&mut tx, queue).await?;
             let row = row.ok_or(ScrapeError::QueueGone)?;
-            let waiting = events::for_delivery(&mut tx, queue, row.floor_seq, limit).await?;
+            let newest = row.last_seq - i64::try_from(limit).unwrap_or(i64::MAX);
+            let after = newest.max(row.expired_seq);
+            let found = events::for_delivery(&mut tx, queue, after, limit).await?;
             let shown = shown(&mut tx, queue, counters, i64::MAX).await?;
             drop(tx);
             // A response has one sample per series and time.
-            let samples: Vec<_> = waiting.into_iter().map(explicit).collect();
+            let samples: Vec<_> = found.into_iter().map(explicit).collect();
             Ok(shown.exposition(settings, &row, &samples))
         };
         tokio::time::timeout(STORE_TIMEOUT, work).await.unwrap_or(Err(ScrapeError::Late))

@@ -373,7 +373,7 @@ async fn without_a_provisioner_the_service_is_not_offered() {
             .iter()
             .map(|service| service["name"].as_str().unwrap())
             .collect();
-        assert_eq!(names, ["metrics"]);
+        assert_eq!(names, ["metrics", "events"]);
         let body = json!({
             "service_id": PROMETHEUS, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
         });
