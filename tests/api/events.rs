@@ -2,7 +2,10 @@
 
 mod annotations;
 mod delivery;
+mod faults;
+mod kills;
 mod post;
+mod process;
 mod seed;
 mod service;
 
@@ -43,18 +46,56 @@ impl EventsApp {
 
     /// The last events, as an operator sees them.
     async fn timeline(&self, query: &str) -> Value {
-        let path = format!("/v1/events{query}");
-        let answer = self.app.get_with(&path, &[("Authorization", &operator())]).await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        answer.json()
+        timeline(self.app.address, query).await
     }
 
     /// The number of events that a scraper has to get. None if it is unknown.
     async fn pending(&self, scraper: &str) -> Option<i64> {
-        let timeline = self.timeline("").await;
-        let scrapers = timeline["scrapers"].as_array().unwrap();
-        let found = scrapers.iter().find(|it| it["name"] == scraper)?;
-        found["pending"].as_i64()
+        pending(self.app.address, scraper).await
+    }
+
+    /// The value of one of the program's own series.
+    async fn metric(&self, series: &str) -> f64 {
+        let answer = self.app.get("/metrics").await;
+        let lines = answer.lines(&format!("{series} "));
+        lines[0].rsplit_once(' ').unwrap().1.parse().unwrap()
+    }
+}
+
+/// The last events of the program with this main listener, as an operator sees them.
+async fn timeline(address: SocketAddr, query: &str) -> Value {
+    let url = format!("http://{address}/v1/events{query}");
+    let answer = send("GET", &url, &[("Authorization", &operator())], None).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+async fn pending(address: SocketAddr, scraper: &str) -> Option<i64> {
+    let timeline = timeline(address, "?limit=1").await;
+    let scrapers = timeline["scrapers"].as_array().unwrap();
+    let found = scrapers.iter().find(|it| it["name"] == scraper)?;
+    found["pending"].as_i64()
+}
+
+/// Waits until the scrapers have got everything.
+async fn all_delivered(app: &EventsApp, scrapers: &[&str]) {
+    for scraper in scrapers {
+        eventually(async || (app.pending(scraper).await? == 0).then_some(())).await;
+    }
+}
+
+async fn registered(app: &EventsApp, scrapers: &[&str]) {
+    for scraper in scrapers {
+        eventually(async || app.pending(scraper).await).await;
+    }
+}
+
+/// Posts `count` events with label sets and values of their own, over about three seconds.
+async fn post_distinct(app: &EventsApp, oracle: &Oracle, count: usize) {
+    let mut poster = Poster::new(app.events);
+    for _ in 0..count {
+        assert!(oracle.post(&mut poster, |value| format!("/event?id={value}&value={value}")).await);
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     }
 }
 
@@ -73,6 +114,19 @@ fn scrape_config(address: SocketAddr, extra: &str) -> String {
 async fn stored_values(prometheus: &Prometheus) -> Vec<f64> {
     let samples = prometheus.range("events_to_metrics", 600).await;
     samples.iter().map(|sample| sample.value).collect()
+}
+
+/// Waits until Prometheus has stored all accepted events, and checks how often.
+async fn assert_stored(prometheus: &Prometheus, oracle: &Oracle, guarantee: Guarantee) {
+    let mut stored = stored_values(prometheus).await;
+    for _ in 0..100 {
+        if oracle.compare(stored.iter().copied()).missing.is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        stored = stored_values(prometheus).await;
+    }
+    oracle.assert_delivered(stored, guarantee);
 }
 
 /// The values of the samples of events in a response.

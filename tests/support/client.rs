@@ -64,13 +64,24 @@ pub async fn read_response(
     stream: &mut (impl AsyncRead + Unpin),
     received: &mut Vec<u8>,
 ) -> Option<Response> {
+    let (head, end) = read_head(stream, received).await?;
+    let length: usize = head.headers["content-length"].parse().unwrap();
+    while received.len() < end + length {
+        if stream.read_buf(received).await.unwrap_or(0) == 0 {
+            return None;
+        }
+    }
+    Some(parse_response(&received.drain(..end + length).collect::<Vec<_>>()))
+}
+
+/// Reads the head of a response, and keeps it in `received`. Also returns its length.
+pub(crate) async fn read_head(
+    stream: &mut (impl AsyncRead + Unpin),
+    received: &mut Vec<u8>,
+) -> Option<(Response, usize)> {
     loop {
         if let Some(end) = end_of_head(received) {
-            let head = parse_response(&received[..end]);
-            let length: usize = head.headers["content-length"].parse().unwrap();
-            if received.len() >= end + length {
-                return Some(parse_response(&received.drain(..end + length).collect::<Vec<_>>()));
-            }
+            return Some((parse_response(&received[..end]), end));
         }
         if stream.read_buf(received).await.unwrap_or(0) == 0 {
             return None;

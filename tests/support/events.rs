@@ -29,13 +29,23 @@ impl Poster {
 
     /// Posts without a body. `None` if there was no complete response.
     pub async fn post(&mut self, path: &str) -> Option<Response> {
+        self.post_with(path, "").await
+    }
+
+    /// Posts an event that is stored once, however often it is posted with this key.
+    pub async fn post_once(&mut self, path: &str, key: &str) -> Option<Response> {
+        self.post_with(path, &format!("Idempotency-Key: {key}\r\n")).await
+    }
+
+    async fn post_with(&mut self, path: &str, header: &str) -> Option<Response> {
         // The connection is dropped unless the response was complete.
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => TcpStream::connect(self.address).await.ok()?,
         };
         let host = self.address;
-        let request = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+        let request =
+            format!("POST {path} HTTP/1.1\r\nHost: {host}\r\n{header}Content-Length: 0\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let response = read_response(&mut stream, &mut Vec::new()).await?;
         if response.headers.get("connection").is_none_or(|value| value != "close") {

@@ -52,6 +52,23 @@ impl FaultProxy {
     /// Forwards to `server`. `fault` selects what happens to each response; they are numbered from 1
     /// in the order of their requests.
     pub async fn start(server: SocketAddr, fault: impl Fn(usize) -> Fault + 'static) -> Self {
+        Self::start_with(server, false, fault).await
+    }
+
+    /// Like [`FaultProxy::start`], but the connection to the server stays open when the client
+    /// disconnects, as with proxies that have a pool of connections.
+    pub async fn start_pooling(
+        server: SocketAddr,
+        fault: impl Fn(usize) -> Fault + 'static,
+    ) -> Self {
+        Self::start_with(server, true, fault).await
+    }
+
+    async fn start_with(
+        server: SocketAddr,
+        keeps_server: bool,
+        fault: impl Fn(usize) -> Fault + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let responses = Rc::<Cell<usize>>::default();
@@ -67,7 +84,7 @@ impl FaultProxy {
                         fault(count.get())
                     };
                     if let Ok(server) = connect(server).await {
-                        forward(client, server, &next).await;
+                        forward(client, server, keeps_server, &next).await;
                     }
                 });
             }
@@ -88,8 +105,14 @@ async fn connect(server: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Forwards in both directions until both sides have closed. An error of one side resets both.
-async fn forward(mut client: TcpStream, mut server: TcpStream, next: &dyn Fn() -> Fault) {
+async fn forward(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    keeps_server: bool,
+    next: &dyn Fn() -> Fault,
+) {
     let exchange = Exchange {
+        keeps_server,
         fault: Cell::new(Fault::Pass),
         is_response: Cell::new(true),
         client_left: Notify::new(),
@@ -106,6 +129,8 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, next: &dyn Fn() -
 
 /// The state of a connection that both directions share.
 struct Exchange {
+    /// Whether the server does not notice that the client disconnects.
+    keeps_server: bool,
     fault: Cell<Fault>,
     /// Whether a part of the response to the last request was forwarded.
     is_response: Cell<bool>,
@@ -121,9 +146,15 @@ impl Exchange {
     ) -> io::Result<()> {
         let mut buffer = vec![0; 16 << 10];
         loop {
-            let read = client.read(&mut buffer).await?;
+            let read = match client.read(&mut buffer).await {
+                Err(_) if self.keeps_server => 0,
+                read => read?,
+            };
             if read == 0 {
                 self.client_left.notify_one();
+                if self.keeps_server {
+                    return Ok(());
+                }
                 return server.shutdown().await;
             }
             if self.is_response.replace(false) {

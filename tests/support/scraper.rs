@@ -1,6 +1,6 @@
 //! A scraper on a raw socket. A test decides what it reads and how it disconnects.
 
-use crate::{Response, read_response};
+use crate::{Response, client::read_head, read_response};
 use std::net::{IpAddr, SocketAddr};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -70,6 +70,11 @@ impl TestScraper {
     /// Reads the rest of a response. `None` if the connection ends before.
     pub async fn response(&mut self) -> Option<Response> {
         read_response(&mut self.stream, &mut self.received).await
+    }
+
+    /// Reads the head of a response, without its body. [`Self::response`] returns it too.
+    pub async fn head(&mut self) -> Option<Response> {
+        read_head(&mut self.stream, &mut self.received).await.map(|(head, _)| head)
     }
 
     /// Reads at least this many bytes of a response. [`Self::response`] returns them too.

@@ -3,28 +3,6 @@
 use super::*;
 use futures_util::future::join_all;
 
-/// Waits until the scrapers have got everything.
-async fn all_delivered(app: &EventsApp, scrapers: &[&str]) {
-    for scraper in scrapers {
-        eventually(async || (app.pending(scraper).await? == 0).then_some(())).await;
-    }
-}
-
-async fn registered(app: &EventsApp, scrapers: &[&str]) {
-    for scraper in scrapers {
-        eventually(async || app.pending(scraper).await).await;
-    }
-}
-
-/// Posts `count` events with label sets and values of their own, over about three seconds.
-async fn post_distinct(app: &EventsApp, oracle: &Oracle, count: usize) {
-    let mut poster = Poster::new(app.events);
-    for _ in 0..count {
-        assert!(oracle.post(&mut poster, |value| format!("/event?id={value}&value={value}")).await);
-        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-    }
-}
-
 #[actix_web::test]
 async fn each_event_is_stored_once_with_the_time_of_the_scrape() {
     let app = EventsApp::start(&[]).await;

@@ -1,0 +1,62 @@
+//! The program as a process that is killed and started again.
+
+use super::*;
+use crate::server_process::Server;
+use support::programs::free_address;
+use tempfile::TempDir;
+
+/// `scrapebroker serve` whose listener of events keeps its address over restarts.
+pub(super) struct EventsProcess {
+    pub(super) events: SocketAddr,
+    folder: TempDir,
+    settings: Vec<(String, String)>,
+    /// None while it is stopped.
+    server: Option<Server>,
+}
+
+impl EventsProcess {
+    /// The settings are environment variables without the prefix.
+    pub(super) fn start(settings: &[(&str, &str)]) -> Self {
+        let events = free_address();
+        let listen = events.to_string();
+        let own = [("PROMETHEUS__PROVISIONER", "none"), ("EVENTS__LISTEN", &listen)];
+        let settings = own.iter().chain(settings);
+        let settings =
+            settings.map(|(name, value)| (format!("SCRAPEBROKER__{name}"), (*value).to_owned()));
+        let mut process = Self {
+            events,
+            folder: tempfile::tempdir().unwrap(),
+            settings: settings.collect(),
+            server: None,
+        };
+        process.start_again();
+        process
+    }
+
+    pub(super) fn start_again(&mut self) {
+        let settings: Vec<_> =
+            self.settings.iter().map(|(name, value)| (&**name, &**value)).collect();
+        self.server = Some(Server::start_with(self.folder.path(), &settings));
+    }
+
+    /// Kills the process with SIGKILL, and starts it again.
+    pub(super) fn kill(&mut self) {
+        drop(self.server.take());
+        self.start_again();
+    }
+
+    pub(super) async fn timeline(&self, query: &str) -> Value {
+        timeline(self.server.as_ref().unwrap().address, query).await
+    }
+
+    /// The number of events that were ever stored.
+    pub(super) async fn stored(&self) -> usize {
+        let timeline = self.timeline("?limit=1").await;
+        usize::try_from(timeline["last_seq"].as_u64().unwrap()).unwrap()
+    }
+
+    /// The number of events that a scraper has to get. None if it is unknown.
+    pub(super) async fn pending(&self, scraper: &str) -> Option<i64> {
+        pending(self.server.as_ref().unwrap().address, scraper).await
+    }
+}
