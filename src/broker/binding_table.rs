@@ -384,3 +384,33 @@ fn decrypt_binding(
     })?;
     Ok(Arc::new(ActiveBinding { binding_id: id.clone(), options }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_belongs_to_the_prometheus_servers_of_its_space() {
+        for (queue, prometheus, expected) in [
+            ("space-a", "space-a", true),
+            ("space-a", "space-b", false),
+            ("tsuru:checkout/", "tsuru:checkout/", true),
+            ("tsuru:checkout/", "tsuru:checkout/pool-a", true),
+            ("tsuru:checkout/pool-a", "tsuru:checkout/", true),
+            ("tsuru:checkout/pool-a", "tsuru:checkout/pool-b", false),
+            ("tsuru:checkout/", "tsuru:check/pool-a", false),
+        ] {
+            let queue = EventQueue {
+                queue: QueueId::new(1),
+                binding_id: "b".parse().unwrap(),
+                app_guid: None,
+                space_guid: queue.parse().unwrap(),
+            };
+            assert_eq!(
+                queue.is_for(&prometheus.parse().unwrap()),
+                expected,
+                "{queue:?} {prometheus}"
+            );
+        }
+    }
+}

@@ -84,6 +84,8 @@ pub enum PostError {
     Time(usize),
     #[error("event {0}: label `n` is reserved, because events.collision is `ordinal`")]
     OrdinalLabel(usize),
+    #[error("{0} events: a queue keeps at most {1} (events.max_pending); send several requests")]
+    LargeBatch(usize, u64),
     #[error("the queue was deleted with its binding")]
     QueueGone,
     #[error("too many posts wait for the database; repeat the request later")]
@@ -107,6 +109,7 @@ impl PostError {
             Self::KeyReused => Rejection::Key,
             Self::Time(_) => Rejection::Time,
             Self::OrdinalLabel(_) => Rejection::Label,
+            Self::LargeBatch(..) => Rejection::TooLarge,
             Self::QueueGone => Rejection::Access,
             Self::Busy | Self::Late | Self::Store(_) => Rejection::Unavailable,
         }
@@ -134,7 +137,12 @@ impl Events {
     }
 
     async fn try_post(&self, post: Post) -> Result<Posted, PostError> {
-        check_labels(&post.events, self.0.settings(post.queue))?;
+        let settings = self.0.settings(post.queue);
+        check_labels(&post.events, settings)?;
+        let events = post.events.len();
+        if u64::try_from(events).is_ok_and(|events| events > settings.max_pending) {
+            return Err(PostError::LargeBatch(events, settings.max_pending));
+        }
         let rates = &self.0.rates;
         rates
             .take_events(post.queue, post.events.len(), Instant::now())

@@ -59,7 +59,8 @@ pub enum ScrapeError {
     QueueGone,
     #[error("the database did not respond within {} s; the next scrape gets the same events", STORE_TIMEOUT.as_secs())]
     Late,
-    #[error(transparent)]
+    // Its text names the database, which scrapers need not know.
+    #[error("the database is not available; the next scrape gets the same events")]
     Store(#[from] StoreError),
 }
 

@@ -110,7 +110,7 @@ async fn the_start_logs_one_line_and_warnings() {
         "no route source is configured",
         "scrape.access is open",
         "prometheus.binary is not found",
-        "bindings are kept in SQLite on a disk",
+        "bindings and events are kept in SQLite on a disk",
         "broker-catalog.json in the working folder is not used",
     ] {
         let found = lines.iter().filter(|line| line.contains(warning));

@@ -6,6 +6,7 @@ use crate::{
     events::{InvalidKey, PostError, Rejection, ScrapeError, ScraperNameError},
     http::{accept::prefers_json, access::Denied, body::BodyError},
     store::StoreError,
+    telemetry::causes,
 };
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
@@ -58,7 +59,7 @@ pub(super) enum EventsError {
     Post(#[from] PostError),
     #[error(transparent)]
     Scrape(#[from] ScrapeError),
-    #[error(transparent)]
+    #[error("the database is not available; try again")]
     Store(#[from] StoreError),
     #[error("the response cannot be written: {0}")]
     Render(String),
@@ -78,7 +79,7 @@ impl EventsError {
         }
         let status = self.status_code();
         if status.is_server_error() && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED {
-            tracing::warn!(error = %self, "request for events failed");
+            tracing::warn!(error = causes(self), "request for events failed");
         }
         let mut response = HttpResponse::build(status);
         if let Some(wait) = self.retry_after() {

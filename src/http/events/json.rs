@@ -24,6 +24,8 @@ pub enum JsonError {
     Labels { index: usize, error: EventLabelError },
     #[error("more than {MAX_EVENTS} events: send several requests")]
     TooMany,
+    #[error("the request has no events")]
+    NoEvents,
 }
 
 impl JsonError {
@@ -32,7 +34,7 @@ impl JsonError {
         match self {
             Self::Syntax(_) => true,
             Self::Line { error, .. } => error.is_syntax(),
-            Self::Shape(_) | Self::Labels { .. } | Self::TooMany => false,
+            Self::Shape(_) | Self::Labels { .. } | Self::TooMany | Self::NoEvents => false,
         }
     }
 }
@@ -69,8 +71,8 @@ fn new_events(
     batch: Vec<JsonEvent>,
     added: &[(String, String)],
 ) -> Result<Vec<NewEvent>, JsonError> {
-    if batch.len() > MAX_EVENTS {
-        return Err(JsonError::TooMany);
+    if batch.is_empty() {
+        return Err(JsonError::NoEvents);
     }
     let event = |(index, event): (usize, JsonEvent)| {
         let own = event.labels.0.into_iter().map(|(name, value)| (name, value.0));
@@ -233,7 +235,8 @@ mod tests {
         assert_eq!(shown(lines(text.as_bytes(), &added).unwrap()), expected);
         assert_eq!(shown(events(first.as_bytes(), &added).unwrap()), expected[..1]);
         assert_eq!(shown(events(b"{}", &[]).unwrap())[0].0, "{}");
-        assert!(events(b"[]", &[]).unwrap().is_empty());
+        assert!(matches!(events(b"[]", &[]), Err(JsonError::NoEvents)));
+        assert!(matches!(lines(b"\n", &[]), Err(JsonError::NoEvents)));
     }
 
     #[test]

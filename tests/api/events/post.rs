@@ -72,6 +72,7 @@ async fn posts_that_cannot_be_exposed_are_refused() {
         (&[JSON], r#"{"label": 1}"#, 422, "unknown field `label`"),
         (&[JSON], r#"[{}, {"labels": {"a-b": "x"}}]"#, 422, "event 1: label `a-b`"),
         (&[JSON], r#"{"time": 1}"#, 422, "the time is more than 55 minutes ago"),
+        (&[JSON], "[]", 422, "the request has no events"),
         (&[LINES], "{}\nx", 400, "line 2: "),
         (&[("Content-Type", "text/xml")], "<a/>", 415, "text/xml: send a form"),
         (&[FORM], &*"x".repeat(65 << 10), 413, "the body is larger than 65536 bytes"),

@@ -1,7 +1,10 @@
 //! Events as a service: queues of bindings.
 
 use super::*;
-use crate::dedicated_prometheus::{HA, INSTANCE, InstanceDirs, SERVICE_ID, credentials};
+use crate::{
+    dedicated_prometheus::{HA, INSTANCE, InstanceDirs, SERVICE_ID, credentials},
+    tsuru_binding::{table_of_shop, tsuru_request},
+};
 use serde_json::json;
 
 const EVENTS_SERVICE: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a03";
@@ -147,4 +150,33 @@ async fn the_prometheus_of_the_space_scrapes_the_queue_by_itself() {
     })
     .await;
     assert_eq!(timeline["scrapers"].as_array().unwrap().len(), 1, "{timeline}");
+}
+
+#[actix_web::test]
+async fn a_bound_app_of_tsuru_posts_to_its_own_queue() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::new(&table_of_shop([&instance]));
+    let (name, file) = routes.setting();
+    let app = EventsApp::start(&[(name, &file)]).await;
+    let send_request = async |method, path, form| {
+        tsuru_request(app.app.address, "events", method, path, form).await.unwrap()
+    };
+    assert_eq!(send_request("POST", "", "name=e&team=checkout").await.status, 201);
+    let form = "app-name=shop&app-hosts=shop.tsuru.example.com&app-pool-name=pool-a";
+    let bound = send_request("POST", "/e/bind-app", form).await;
+    assert_eq!(bound.status, 201, "{}", bound.text());
+    let variables = bound.json();
+    assert!(variables["EVENTS_URL"].as_str().unwrap().ends_with("/v1/events"), "{variables}");
+    assert!(variables["EVENTS_METRICS_URL"].as_str().unwrap().ends_with("/v1/events/metrics"));
+    let token = variables["EVENTS_TOKEN"].as_str().unwrap();
+    let posted = app.with_token("POST", "/v1/events?type=deploy", token).await;
+    assert_eq!(posted.status, 200, "{}", posted.text());
+    let timeline = app.with_token("GET", "/v1/events", token).await.json();
+    let labels = &timeline["events"][0]["labels"];
+    let expected = [("app_name", "shop"), ("space_name", "pool-a"), ("type", "deploy")];
+    for (name, value) in expected {
+        assert_eq!(labels[name], value, "{labels}");
+    }
+    assert_eq!(send_request("DELETE", "/e/bind-app", "app-name=shop").await.status, 200);
+    assert_eq!(app.with_token("POST", "/v1/events?a=1", token).await.status, 401);
 }
