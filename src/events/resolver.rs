@@ -12,8 +12,12 @@ use std::{future, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Time for the last verdicts when this process stops: the listeners have closed their connections.
-const LAST_PASS: Duration = Duration::from_millis(300);
+/// Time for the last verdicts when this process stops: the listeners have closed their connections,
+/// and clients close their side a moment later.
+const LAST_VERDICTS: Duration = Duration::from_millis(300);
+
+/// Pause between two looks at the sockets in this time.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -35,9 +39,20 @@ impl Events {
                 () = due => self.resolve(self.0.deliveries.due(Instant::now())).await,
             }
         }
-        let last = self.resolve(self.0.deliveries.in_flight());
         // What is not decided is repeated by the next process.
-        let _ = tokio::time::timeout(LAST_PASS, last).await;
+        let _ = tokio::time::timeout(LAST_VERDICTS, self.resolve_all()).await;
+    }
+
+    /// Decides all deliveries.
+    async fn resolve_all(&self) {
+        loop {
+            let in_flight = self.0.deliveries.in_flight();
+            if in_flight.is_empty() {
+                return;
+            }
+            self.resolve(in_flight).await;
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn resolve(&self, deliveries: Vec<(DeliveryKey, i64)>) {

@@ -2,10 +2,16 @@
 
 mod annotations;
 mod delivery;
+mod drain;
 mod faults;
+mod formats;
+mod identity;
 mod kills;
+mod limits;
+mod peeks;
 mod post;
 mod process;
+mod replicas;
 mod seed;
 mod service;
 
@@ -137,4 +143,28 @@ fn values(response: &Response) -> Vec<String> {
     let text = response.text();
     let lines = text.lines().filter(is_event);
     lines.map(|line| line.rsplit("} ").next().unwrap().to_owned()).collect()
+}
+
+/// The table of guarantees in the documentation.
+#[test]
+fn each_guarantee_names_its_tests() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let docs = std::fs::read_to_string(format!("{root}/docs/OPERATIONS.md")).unwrap();
+    let section = docs.split("### What is guaranteed\n").nth(1).unwrap();
+    let rows = section.lines().skip(3).take_while(|line| line.starts_with('|'));
+    let mut guarantees = 0;
+    for row in rows {
+        guarantees += 1;
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        // Prometheus drops what it does not want without a sign.
+        if tests == "–" {
+            continue;
+        }
+        for test in tests.split(", ") {
+            let (file, name) = test.trim_matches('`').split_once("::").unwrap();
+            let source = std::fs::read_to_string(format!("{root}/tests/api/events/{file}.rs"));
+            assert!(source.unwrap().contains(&format!("async fn {name}()")), "{test}");
+        }
+    }
+    assert!(guarantees > 8, "{guarantees}");
 }

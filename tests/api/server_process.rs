@@ -87,6 +87,12 @@ impl Server {
         self.child.id()
     }
 
+    /// The address of the listener of events.
+    pub(crate) fn events_address(&self) -> SocketAddr {
+        let log = self.log.lock().unwrap();
+        log.iter().find_map(|event| event["events_address"].as_str()).unwrap().parse().unwrap()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         send_signal(&self.child, name);
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::server_process::Server;
+use std::path::PathBuf;
 use support::programs::free_address;
 use tempfile::TempDir;
 
@@ -39,6 +40,30 @@ impl EventsProcess {
         self.server = Some(Server::start_with(self.folder.path(), &settings));
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.running().id()
+    }
+
+    /// The address of the main listener.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.running().address
+    }
+
+    /// The file of the database.
+    pub(super) fn database(&self) -> PathBuf {
+        self.folder.path().join("scrapebroker.db")
+    }
+
+    pub(super) fn signal(&self, name: &str) {
+        self.running().signal(name);
+    }
+
+    /// Waits until the process has stopped in order, and starts it again.
+    pub(super) async fn restarted(&mut self) {
+        assert_eq!(self.server.take().unwrap().exit_code().await, Some(0));
+        self.start_again();
+    }
+
     /// Kills the process with SIGKILL, and starts it again.
     pub(super) fn kill(&mut self) {
         drop(self.server.take());
@@ -46,7 +71,7 @@ impl EventsProcess {
     }
 
     pub(super) async fn timeline(&self, query: &str) -> Value {
-        timeline(self.server.as_ref().unwrap().address, query).await
+        timeline(self.address(), query).await
     }
 
     /// The number of events that were ever stored.
@@ -57,6 +82,10 @@ impl EventsProcess {
 
     /// The number of events that a scraper has to get. None if it is unknown.
     pub(super) async fn pending(&self, scraper: &str) -> Option<i64> {
-        pending(self.server.as_ref().unwrap().address, scraper).await
+        pending(self.address(), scraper).await
+    }
+
+    fn running(&self) -> &Server {
+        self.server.as_ref().unwrap()
     }
 }
