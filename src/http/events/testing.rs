@@ -55,3 +55,47 @@ fn sample(event: &NewEvent, at: usize) -> SelectedSample {
 fn seeds_of_the_fuzz_target() {
     exposition::testing::replay("fuzz/seeds/events", check_post);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::check_post;
+    use proptest::prelude::*;
+
+    /// Parts of forms and of JSON.
+    const TOKENS: [&str; 20] = [
+        "type",
+        "=",
+        "&",
+        "value",
+        "%22",
+        "%5C",
+        "%0A",
+        "+",
+        "1e-9",
+        "NaN",
+        "{\"labels\":{",
+        "\"a\":",
+        "\"x\"",
+        "}",
+        "}}",
+        ",",
+        "[",
+        "]",
+        "\n",
+        "\"value\":",
+    ];
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_accepted_or_refused(input: Vec<u8>) {
+            check_post(&input);
+        }
+
+        #[test]
+        fn any_parts_are_accepted_or_refused(
+            parts in proptest::collection::vec(proptest::sample::select(&TOKENS[..]), 0..24)
+        ) {
+            check_post(parts.concat().as_bytes());
+        }
+    }
+}
