@@ -19,7 +19,8 @@ const TOKEN_KEY: &str = "a key that only the benchmark uses";
 pub(crate) fn measure(name: &str, database: Option<&str>) -> Result<(), Box<dyn Error>> {
     let (mut totals, mut medians, mut tails) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        let settings = database.map(|url| [("DATABASE_URL", url), ("BROKER__TOKEN_KEY", TOKEN_KEY)]);
+        let settings =
+            database.map(|url| [("DATABASE_URL", url), ("BROKER__TOKEN_KEY", TOKEN_KEY)]);
         let settings: Vec<_> = settings.into_iter().flatten().collect();
         let (program, _folder) = start(&settings)?;
         let address = program.address("events_address")?;
