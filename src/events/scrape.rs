@@ -203,3 +203,6 @@ impl Shown {
         Exposition { text }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ const SCRAPE: (&str, &str) = ("EVENTS__TIMESTAMPS", "scrape");
 const EXPLICIT: (&str, &str) = ("EVENTS__TIMESTAMPS", "explicit");
 const NEVER: (&str, &str) = ("EVENTS__REDELIVERY", "never");
 const COUNTERS: (&str, &str) = ("EVENTS__COUNTERS", "true");
-/// Two of three scrapes succeed, so each event is in a successful one meanwhile.
+/// Longer than it takes until two scrapes have succeeded.
 const HOLD: (&str, &str) = ("EVENTS__HOLD", "10s");
 
 /// The program and a Prometheus, with a proxy between them.
@@ -78,6 +78,12 @@ fn stall(nth: usize) -> Fault {
     if nth.is_multiple_of(3) { Fault::StallAfter(nth * 37 % 300) } else { Fault::Pass }
 }
 
+/// Two of four responses stall. With a pool of connections the first one counts as delivered before
+/// the next one that does not stall.
+fn stall_twice(nth: usize) -> Fault {
+    if nth % 4 < 2 { Fault::StallAfter(nth * 37 % 300) } else { Fault::Pass }
+}
+
 /// The connection of every third response is reset after some bytes.
 fn cut(nth: usize) -> Fault {
     if nth.is_multiple_of(3) { Fault::CutAfter(nth * 37 % 300) } else { Fault::Pass }
@@ -120,7 +126,7 @@ async fn events_of_connections_that_are_cut_are_delivered_again() {
 async fn behind_a_proxy_explicit_timestamps_lose_nothing() {
     let behind_proxy = async |settings: &[(&str, &str)]| {
         let app = EventsApp::start(settings).await;
-        let proxy = FaultProxy::start_pooling(app.events, stall).await;
+        let proxy = FaultProxy::start_pooling(app.events, stall_twice).await;
         let proxied = Proxied::with(app, proxy).await;
         proxied.deliver().await;
         proxied

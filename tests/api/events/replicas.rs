@@ -3,15 +3,22 @@
 use super::*;
 use crate::{replicas::Database, server_process::Server};
 use std::{cell::Cell, rc::Rc, time::Duration};
-use support::balancer::Balancer;
+use support::{
+    balancer::Balancer,
+    fault_proxy::{Fault, FaultProxy},
+};
+use tokio::sync::Notify;
 
-/// Two replicas, and a Prometheus that scrapes them through a load balancer.
+/// Two replicas, and a Prometheus that scrapes them through a slow connection and a load balancer.
 struct Replicated {
     database: Database,
     settings: Vec<(String, String)>,
     folders: [tempfile::TempDir; 2],
     replicas: [Option<Server>; 2],
     balancer: Balancer,
+    _proxy: FaultProxy,
+    /// Notified when a scrape reaches a replica.
+    scraped: Rc<Notify>,
     prometheus: Prometheus,
     oracle: Rc<Oracle>,
 }
@@ -35,16 +42,26 @@ impl Replicated {
         let settings =
             settings.map(|(name, value)| (format!("SCRAPEBROKER__{name}"), (*value).to_owned()));
         let balancer = Balancer::start().await;
+        let scraped = Rc::<Notify>::default();
+        let notify = Rc::clone(&scraped);
+        // Responses that are written slowly may time out, so every second one is not.
+        let fault = move |nth: usize| {
+            notify.notify_waiters();
+            if nth.is_multiple_of(2) { Fault::Throttle(4_000) } else { Fault::Pass }
+        };
+        let proxy = FaultProxy::start(balancer.address, fault).await;
         let login = format!(
             "metrics_path: /v1/events/metrics\n  basic_auth: {{username: '{USER}', password: '{PASSWORD}'}}"
         );
-        let prometheus = Prometheus::start(&scrape_config(balancer.address, &login));
+        let prometheus = Prometheus::start(&scrape_config(proxy.address, &login));
         let mut replicated = Self {
             database,
             settings: settings.collect(),
             folders: [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()],
             replicas: [None, None],
             balancer,
+            _proxy: proxy,
+            scraped,
             prometheus,
             oracle: Rc::default(),
         };
@@ -69,7 +86,6 @@ impl Replicated {
         self.replicas[index].as_ref().unwrap()
     }
 
-    /// Kills a replica. Prometheus may have a connection with it.
     fn kill(&mut self, index: usize) {
         let replica = self.replicas[index].take().unwrap();
         self.balancer.remove(replica.address);
@@ -88,13 +104,16 @@ impl Replicated {
         });
     }
 
-    /// Kills each replica twice, at random points, and starts it again.
+    /// Kills each replica twice while it answers a scrape, and starts it again.
     async fn kill_each(&mut self) {
         let is_over = Rc::default();
         for index in [0, 1, 0, 1] {
             self.post_to(0, &is_over);
             self.post_to(1, &is_over);
             tokio::time::sleep(Duration::from_millis(2_000 + fastrand::u64(..1_000))).await;
+            // Prometheus keeps its connection, so from the second time on it is with this replica.
+            self.scraped.notified().await;
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(..300))).await;
             self.kill(index);
             tokio::time::sleep(Duration::from_millis(2_000)).await;
             self.start_replica(index).await;
