@@ -6,6 +6,10 @@
 //! look-up, fan-out ([`scrape`]) and merge ([`exposition`]), and [`http`] writes
 //! the answer.
 //!
+//! Three jobs are independent of it: the [`provisioner`] runs Prometheus servers,
+//! [`query`] sends queries to replicas, and [`events`] delivers posted events to
+//! every scraper.
+//!
 //! `tests/architecture.rs` checks two rules: each module imports only modules below it ([`app`] and
 //! [`cli`] import all), and requests are handled only in [`http`], SQL only in [`store`].
 //! [`domain`] and the crate [`exposition`] use neither sockets nor clocks.
