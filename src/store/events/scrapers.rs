@@ -4,7 +4,7 @@ use crate::{
     domain::QueueId,
     store::{StoreError, Tx},
 };
-use sqlx::{Row, any::AnyRow};
+use sqlx::{Any, Database, Row, any::AnyRow, query::Query};
 
 /// The progress of a scraper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,25 +94,13 @@ pub async fn count(tx: &mut Tx, queue: QueueId) -> Result<usize, StoreError> {
 /// The lock is needed: events that the new scraper gets must not be deleted at the same time.
 pub async fn insert(tx: &mut Tx, row: &ScraperRow) -> Result<bool, StoreError> {
     tx.lock_events();
-    let batch = BatchColumns::of(row);
-    let inserted = sqlx::query(
+    let inserted = with_columns(
+        row,
         "INSERT INTO event_scrapers (queue_id, name, position, deferred, held, batch, batch_position, \
-         batch_deferred, batch_until, batch_replica, version, last_seen) \
+         batch_deferred, batch_until, batch_replica, last_seen, version) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
          ON CONFLICT (queue_id, name) DO NOTHING",
     )
-    .bind(row.queue.get())
-    .bind(&row.name)
-    .bind(row.position)
-    .bind(&row.deferred)
-    .bind(row.held)
-    .bind(batch.number)
-    .bind(batch.position)
-    .bind(batch.deferred)
-    .bind(batch.until)
-    .bind(batch.replica)
-    .bind(row.version)
-    .bind(row.last_seen)
     .execute(tx.connection())
     .await?;
     Ok(inserted.rows_affected() == 1)
@@ -124,26 +112,14 @@ pub async fn insert(tx: &mut Tx, row: &ScraperRow) -> Result<bool, StoreError> {
 /// `held` and `last_seen` never decrease: [`touch`] changes them without a version.
 pub async fn update(tx: &mut Tx, row: &ScraperRow) -> Result<bool, StoreError> {
     tx.lock_events();
-    let batch = BatchColumns::of(row);
-    let updated = sqlx::query(
+    let updated = with_columns(
+        row,
         "UPDATE event_scrapers SET position = $3, deferred = $4, \
          held = CASE WHEN held > $5 THEN held ELSE $5 END, batch = $6, batch_position = $7, \
          batch_deferred = $8, batch_until = $9, batch_replica = $10, version = version + 1, \
          last_seen = CASE WHEN last_seen > $11 THEN last_seen ELSE $11 END \
          WHERE queue_id = $1 AND name = $2 AND version = $12",
     )
-    .bind(row.queue.get())
-    .bind(&row.name)
-    .bind(row.position)
-    .bind(&row.deferred)
-    .bind(row.held)
-    .bind(batch.number)
-    .bind(batch.position)
-    .bind(batch.deferred)
-    .bind(batch.until)
-    .bind(batch.replica)
-    .bind(row.last_seen)
-    .bind(row.version)
     .execute(tx.connection())
     .await?;
     Ok(updated.rows_affected() == 1)
@@ -187,6 +163,27 @@ pub async fn touch(
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// A statement with the columns of a row as its parameters, `last_seen` and `version` at the end.
+fn with_columns<'q>(
+    row: &'q ScraperRow,
+    sql: &'static str,
+) -> Query<'q, Any, <Any as Database>::Arguments> {
+    let batch = BatchColumns::of(row);
+    sqlx::query(sql)
+        .bind(row.queue.get())
+        .bind(&row.name)
+        .bind(row.position)
+        .bind(&row.deferred)
+        .bind(row.held)
+        .bind(batch.number)
+        .bind(batch.position)
+        .bind(batch.deferred)
+        .bind(batch.until)
+        .bind(batch.replica)
+        .bind(row.last_seen)
+        .bind(row.version)
 }
 
 /// Columns of a batch. Without one they are 0 and empty.
