@@ -34,7 +34,7 @@ fn each_problem_has_a_path() {
             copy["plans"][0]["id"] = json!("other");
             c["services"].as_array_mut().unwrap().push(copy);
         }),
-        ("services[2].plans[0].id", |c| {
+        ("services[3].plans[0].id", |c| {
             let mut copy = c["services"][0].clone();
             copy["id"] = json!("other");
             copy["name"] = json!("other");
