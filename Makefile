@@ -5,6 +5,8 @@
 run:
 	cargo run --locked -- demo
 
+# Most tests wait for other programs, so there is one thread more than cores.
+test: export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
 test:
 	scripts/install-test-tools
 	scripts/with-postgres cargo test --locked --workspace
