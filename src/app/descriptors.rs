@@ -5,9 +5,9 @@
 //!
 //! | Use | Maximum number of descriptors |
 //! | --- | --- |
-//! | standard streams, listeners, main thread, NATS, promtool, temporarily opened files | [`FIXED`] |
+//! | standard streams, listeners, main thread, NATS, promtool, temporarily opened files, lists of sockets for scrapes of events | [`FIXED`] |
 //! | health listener | [`HEALTH_CONNECTIONS`] |
-//! | workers of the main listener and of `query.listen` | per worker: its runtime, and connections until they are refused ([`UNREFUSED_PER_WORKER`]) |
+//! | workers of the main listener, of `query.listen` and of `events.listen` | per worker: its runtime, and connections until they are refused ([`UNREFUSED_PER_WORKER`]) |
 //! | database | [`store::max_descriptors`] |
 //! | gorouters | per gorouter: a connection, and the previous connection while it is being closed |
 //! | Tsuru's API | [`TSURU_CALLS`] for units, and as many to confirm binds |
@@ -50,7 +50,7 @@ const PER_TSURU_INSTANCE: usize = 2;
 /// Maximum numbers of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Descriptors {
-    /// Connections of clients to the main listener and to `query.listen`.
+    /// Connections of clients to the main listener, to `query.listen` and to `events.listen`.
     pub(super) incoming: usize,
     /// Connections to instances, exporters and Prometheus servers.
     pub(super) outgoing: usize,

@@ -8,11 +8,11 @@ mod formats;
 mod identity;
 mod kills;
 mod limits;
+mod one_shot_metrics_server;
 mod peeks;
 mod post;
 mod process;
 mod replicas;
-mod seed;
 mod service;
 
 use crate::{promtool, test_app::*};

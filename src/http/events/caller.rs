@@ -2,8 +2,8 @@
 
 use super::{EventsError, EventsState, parameters};
 use crate::{
-    broker::Scope,
-    domain::{AppGuid, QueueId},
+    broker::{ActiveBindings, EventQueue, Scope},
+    domain::{AppGuid, InstanceId, QueueId},
     http::access::{Caller, Identity},
 };
 use actix_web::HttpRequest;
@@ -27,59 +27,58 @@ pub(super) struct EventsCaller {
 impl EventsState {
     /// The client of a request that posts or reads events, and its queue.
     pub(super) async fn caller(&self, request: &HttpRequest) -> Result<EventsCaller, EventsError> {
-        let installation = |principal| EventsCaller {
-            queue: QueueId::INSTALLATION,
-            is_bound: false,
-            app: None,
-            principal,
-        };
-        match self.access.events(request, self.token_required).await? {
-            None => Ok(installation(None)),
-            Some((Caller::Operator, Identity::Operator(name))) => {
-                let principal = Some(format!("operator:{name}"));
-                match self.requested_queue(request)? {
-                    Some(binding) => self.queue_of(&binding, principal),
-                    None => Ok(installation(principal)),
-                }
-            }
-            Some((Caller::Token(Scope::Events(queue)), _)) => Ok(EventsCaller {
-                queue: queue.queue,
-                is_bound: true,
-                app: queue.app_guid,
-                principal: None,
-            }),
-            Some(_) => Err(self.access.forbidden().into()),
-        }
+        let known = self.access.events(request, self.token_required).await?;
+        self.poster(request, known)
     }
 
     /// The client of a scrape. A provisioned Prometheus scrapes the queues of its space.
     pub(super) async fn scraper(&self, request: &HttpRequest) -> Result<EventsCaller, EventsError> {
-        let known = self.access.events(request, self.token_required).await?;
-        let Some((Caller::Token(Scope::PrometheusTargets(instance, _)), _)) = known else {
-            return self.caller(request).await;
-        };
-        let binding = self.requested_queue(request)?.unwrap_or_default();
-        let bound = self.bound.snapshot();
-        let space = bound.prometheus(instance.as_str()).map(|it| &it.space_guid);
-        let queue = bound.event_queues().iter().find(|it| it.binding_id.as_str() == binding);
-        match (queue, space) {
-            (Some(queue), Some(space)) if queue.is_for(space) => {
-                self.queue_of(&binding, Some(format!("prometheus:{instance}")))
+        match self.access.events(request, self.token_required).await? {
+            Some((Caller::Token(Scope::PrometheusTargets(instance, _)), _)) => {
+                self.prometheus(request, &instance)
             }
-            _ => Err(self.access.forbidden().into()),
+            known => self.poster(request, known),
         }
     }
 
-    fn queue_of(
+    fn poster(
         &self,
-        binding: &str,
-        principal: Option<String>,
+        request: &HttpRequest,
+        known: Option<(Caller, Identity)>,
     ) -> Result<EventsCaller, EventsError> {
+        let principal = match known {
+            None => None,
+            Some((Caller::Operator, Identity::Operator(name))) => Some(format!("operator:{name}")),
+            Some((Caller::Token(Scope::Events(queue)), _)) => {
+                return Ok(EventsCaller::of(&queue, None));
+            }
+            Some(_) => return Err(self.access.forbidden().into()),
+        };
+        if principal.is_some()
+            && let Some(binding) = self.requested_queue(request)?
+        {
+            let bound = self.bound.snapshot();
+            let queue = queue_of(&bound, &binding).ok_or(EventsError::UnknownQueue)?;
+            return Ok(EventsCaller::of(queue, principal));
+        }
+        let queue = QueueId::INSTALLATION;
+        Ok(EventsCaller { queue, is_bound: false, app: None, principal })
+    }
+
+    fn prometheus(
+        &self,
+        request: &HttpRequest,
+        instance: &InstanceId,
+    ) -> Result<EventsCaller, EventsError> {
+        let binding = self.requested_queue(request)?.unwrap_or_default();
         let bound = self.bound.snapshot();
-        let queue = bound.event_queues().iter().find(|it| it.binding_id.as_str() == binding);
-        let queue = queue.ok_or(EventsError::UnknownQueue)?;
-        let (app, queue) = (queue.app_guid.clone(), queue.queue);
-        Ok(EventsCaller { queue, is_bound: true, app, principal })
+        let prometheus = bound.prometheus(instance.as_str());
+        match (queue_of(&bound, &binding), prometheus) {
+            (Some(queue), Some(it)) if queue.is_for(&it.space_guid) => {
+                Ok(EventsCaller::of(queue, Some(format!("prometheus:{instance}"))))
+            }
+            _ => Err(self.access.forbidden().into()),
+        }
     }
 
     /// The labels of the app, if the queue belongs to a binding.
@@ -106,4 +105,15 @@ impl EventsState {
         let pairs = parameters::pairs(request.query_string().as_bytes())?;
         Ok(pairs.into_iter().find(|(name, _)| name == QUEUE).map(|(_, value)| value))
     }
+}
+
+impl EventsCaller {
+    fn of(queue: &EventQueue, principal: Option<String>) -> Self {
+        Self { queue: queue.queue, is_bound: true, app: queue.app_guid.clone(), principal }
+    }
+}
+
+/// The queue of a binding.
+fn queue_of<'a>(bound: &'a ActiveBindings, binding: &str) -> Option<&'a EventQueue> {
+    bound.event_queues().iter().find(|it| it.binding_id.as_str() == binding)
 }

@@ -24,7 +24,7 @@ const EVENT: HeaderName = HeaderName::from_static("x-scrapebroker-event");
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The seed's interface: the body of the response is empty.
+/// As in oneShotMetricsServer, the body of the response is empty.
 pub(super) async fn post_event(
     request: HttpRequest,
     payload: web::Payload,

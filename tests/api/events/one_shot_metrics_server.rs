@@ -63,15 +63,15 @@ async fn variables_of_one_shot_metrics_server_are_settings() {
     };
     use scrapebroker::events::Timestamps;
     let listen = ("SCRAPEBROKER__EVENTS__LISTEN", "127.0.0.1:8090");
-    let seed = [("USE_EXPLICIT_TIMESTAMPS", "True"), ("LOG_LEVEL", "WARN")];
-    let config = load(&[listen, seed[0], seed[1]]);
+    let variables = [("USE_EXPLICIT_TIMESTAMPS", "True"), ("LOG_LEVEL", "WARN")];
+    let config = load(&[listen, variables[0], variables[1]]);
     assert_eq!(config.events.settings.timestamps, Timestamps::Explicit);
     assert_eq!(config.log.level, "warn");
-    let config = load(&seed);
+    let config = load(&variables);
     assert_eq!(config.events.settings.timestamps, Timestamps::Scrape);
     assert_eq!(config.log.level, "info", "without the listener they are those of other programs");
     let own = ("SCRAPEBROKER__EVENTS__TIMESTAMPS", "scrape");
-    let config = load(&[listen, seed[0], own]);
+    let config = load(&[listen, variables[0], own]);
     assert_eq!(config.events.settings.timestamps, Timestamps::Scrape);
 }
 
