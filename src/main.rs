@@ -1,5 +1,6 @@
 //! The program: allocator, arguments and environment, exit code.
 
+#[cfg(feature = "jemalloc")]
 use allocator as _;
 use std::{collections::BTreeMap, process::ExitCode};
 

@@ -44,6 +44,7 @@ pub mod events;
 pub mod imported;
 pub mod instances;
 pub mod leases;
+mod migrations;
 pub mod operations;
 mod postgres;
 mod private;
@@ -65,17 +66,15 @@ use crate::domain::DatabaseUrl;
 pub use bindings::ServiceBinding;
 pub use error::StoreError;
 pub use imported::ImportedBinding;
+use migrations::MIGRATIONS;
 pub use operations::{Operation, PreviousState};
 pub use private::restrict_permissions;
 pub use prometheus::Usage;
 use ring::digest;
 use secrecy::ExposeSecret;
 use sqlite::{OpenDatabase, Sqlite};
-use sqlx::{Any, AnyConnection, AnyPool, Transaction, migrate::Migrator};
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use std::{path::Path, sync::Arc, time::Duration};
-
-/// Migrations are only appended, so that databases of any version can be migrated.
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// Timeout for getting a connection from the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
