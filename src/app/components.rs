@@ -20,16 +20,17 @@ use crate::{
         apps::Apps,
         auth::BasicCredentials,
         browser::OwnOrigin,
+        doc::Doc,
         events::{EventsParts, EventsState},
         health::{Health, OwnMetrics},
         lifecycle::Lifecycle,
         osb::OsbState,
+        overview::Overview,
         pools::Pools,
         prometheus::Prometheus,
         routes::Routes,
         sd::{Sd, SdMetrics, SdSettings},
         tsuru::{Leftovers, TsuruState},
-        ui::Ui,
     },
     net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
     provisioner::{Lease, process},
@@ -103,7 +104,8 @@ pub(super) struct Components {
 pub(super) struct HttpData {
     pub(super) apps: web::Data<Apps>,
     pub(super) health: web::Data<Health>,
-    pub(super) ui: web::Data<Ui>,
+    pub(super) overview: web::Data<Overview>,
+    pub(super) doc: web::Data<Doc>,
     pub(super) osb: web::Data<OsbState>,
     pub(super) tsuru: web::Data<TsuruState>,
     pub(super) leftovers: web::Data<Leftovers>,
@@ -259,7 +261,7 @@ impl Components {
             budget: self.budget.clone(),
             exporters: self.exporters.clone(),
         };
-        let ui = Ui {
+        let overview = Overview {
             base_url: config.base_url.clone(),
             lifecycle: self.lifecycle.clone(),
             table: self.discovery.table.clone(),
@@ -280,7 +282,11 @@ impl Components {
             sd: web::Data::new(sd),
             apps: web::Data::new(apps),
             health: web::Data::new(self.health()),
-            ui: web::Data::new(ui),
+            overview: web::Data::new(overview),
+            doc: web::Data::new(Doc {
+                base_url: config.base_url.clone(),
+                access: self.access.clone(),
+            }),
             osb: web::Data::new(OsbState {
                 broker: self.broker.clone(),
                 credentials: credentials(config),

@@ -85,6 +85,7 @@ impl<'a> Listeners<'a> {
         let query_client = self.query_client();
         let app = move || {
             App::new()
+                .wrap(from_fn(http::ui::error_page::render))
                 .wrap(from_fn(running::track))
                 .wrap(from_fn(http::browser::guard))
                 .wrap(from_fn(lifecycle::end_connections))
@@ -99,7 +100,8 @@ impl<'a> Listeners<'a> {
                 .app_data(heads.clone())
                 .app_data(data.apps.clone())
                 .app_data(data.health.clone())
-                .app_data(data.ui.clone())
+                .app_data(data.overview.clone())
+                .app_data(data.doc.clone())
                 .app_data(data.osb.clone())
                 .app_data(data.tsuru.clone())
                 .app_data(data.leftovers.clone())
@@ -120,7 +122,8 @@ impl<'a> Listeners<'a> {
                 .app_data(web::Data::new(query_client()))
                 .configure(http::apps::configure)
                 .configure(http::health::configure)
-                .configure(http::ui::configure)
+                .configure(http::overview::configure)
+                .configure(http::doc::configure)
                 .configure(http::routes::configure)
                 .configure(http::prometheus::configure)
                 .configure(http::pools::configure)

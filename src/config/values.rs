@@ -204,7 +204,7 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
 }
 
 /// First segments of Scrapebroker's paths.
-const OWN_PATHS: [&str; 14] = [
+const OWN_PATHS: [&str; 16] = [
     "-",
     "apps",
     "broker",
@@ -214,6 +214,8 @@ const OWN_PATHS: [&str; 14] = [
     "pools",
     "prometheus",
     "routes",
+    "scrapebroker.js",
+    "scrapebroker.svg",
     "sd",
     "style.css",
     "tsuru",

@@ -23,6 +23,10 @@ impl BasePath {
         Self(base_url.path().to_owned())
     }
 
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The URI without this path, or `None` if it does not begin with the path.
     fn strip(&self, uri: &Uri) -> Option<Uri> {
         let base = self.0.strip_prefix('/')?;

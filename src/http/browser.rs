@@ -27,16 +27,11 @@ const DENY_ALL: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// Policy for Scrapebroker's pages: they may load only the style sheet of this server.
+/// Policy for Scrapebroker's pages: they may load and send only to this server. Inline styles and
+/// scripts are forbidden.
 pub(super) const PAGES: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'",
-);
-
-/// Policy for Scrapebroker's pages with a form that is sent to this server.
-pub(super) const PAGES_WITH_FORM: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; \
-     frame-ancestors 'none'",
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
+     base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 );
 
 /// Policy for pages of Prometheus. All versions of these pages contain inline scripts and styles.

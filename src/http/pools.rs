@@ -11,14 +11,14 @@ mod status;
 use crate::{
     domain::BaseUrl,
     http::{
-        accept::prefers_json,
         access::Access,
         lifecycle::Lifecycle,
         query::{
             self, ClientBody, NOTIFICATIONS_LIVE, Problem, PrometheusError, only_read,
             until_disconnect,
         },
-        read_only, ui,
+        read_only,
+        ui::{self, Layout, Section, Viewer},
     },
     query::{Pool, PoolClient, PoolMetrics, PrometheusClient, client_address},
 };
@@ -69,7 +69,7 @@ pub fn configure_listener(config: &mut web::ServiceConfig) {
         .service(read_only("/mpp/health", mpp::health))
         .service(read_only("/mpp/metrics", mpp_metrics))
         .service(read_only("/mpp/status", mpp_status))
-        .service(read_only("/style.css", ui::style))
+        .configure(ui::configure_assets)
         .default_service(web::route().to(on_own_listener));
 }
 
@@ -252,18 +252,15 @@ impl Pools {
         text(HttpResponse::Ok(), "ready\n")
     }
 
-    /// The status page, or its JSON. `base` is the path of the style sheet, `graph` that of the query
+    /// The status page, or its JSON. `base` is the path of the assets, `graph` that of the query
     /// page.
     fn status(&self, request: &HttpRequest, pool: &Pool, base: &str, graph: &str) -> HttpResponse {
         let status = PoolStatus::new(pool, &self.metrics, self.started);
-        let mut response = match prefers_json(request) {
-            true => HttpResponse::Ok().json(&status),
-            false => ui::page(&status::Page { base, site: self.base_url.as_str(), graph, status }),
-        };
-        let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-        headers.insert(header::VARY, header::HeaderValue::from_static("Accept"));
-        response
+        let site = if base == self.base_url.path() { base } else { self.base_url.as_str() };
+        let viewer = if self.operators_only { Viewer::Operator } else { Viewer::Anonymous };
+        let layout = Layout { assets: base, site, section: Section::Pools, viewer };
+        let page = status::Page { layout, graph, status };
+        ui::respond(request, &page, &page.status)
     }
 }
 

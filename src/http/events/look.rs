@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     events::{EventState, QueueState, ScraperDelivery, Timeline, TimelineEvent, TimelineFilter},
-    http::{accept::prefers_json, browser, ui},
+    http::ui::{self, Layout, Section, Viewer},
 };
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -51,15 +51,9 @@ pub(super) async fn event(
 pub(super) async fn page(request: HttpRequest, state: web::Data<EventsState>) -> HttpResponse {
     let answer = async {
         let look = Look::new(&request, &state).await?;
-        if prefers_json(&request) {
-            return state.json(&look.to_json());
-        }
-        let mut response = ui::page(&EventsPage { base: state.base_url.path(), look: &look });
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_SECURITY_POLICY, browser::PAGES_WITH_FORM);
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-        headers.insert(header::VARY, header::HeaderValue::from_static("Accept"));
-        Ok(response)
+        let viewer = if look.is_operator { Viewer::Operator } else { Viewer::Queue };
+        let layout = Layout::new(state.base_url.path(), Section::Events, viewer);
+        Ok(ui::respond(&request, &EventsPage { layout, look: &look }, &look.to_json()))
     };
     answer.await.unwrap_or_else(|error: EventsError| error.respond(&request))
 }
@@ -72,6 +66,7 @@ struct Look {
     limit: usize,
     /// The parameter `queue`, if the request has it.
     queue: Option<String>,
+    is_operator: bool,
     /// The queues of bindings, for operators.
     queues: Vec<QueueLink>,
 }
@@ -86,7 +81,7 @@ struct QueueLink {
 #[derive(Template)]
 #[template(path = "events.html")]
 struct EventsPage<'a> {
-    base: &'a str,
+    layout: Layout<'a>,
     look: &'a Look,
 }
 
@@ -117,11 +112,9 @@ impl Look {
         }
         let timeline = state.events.timeline(caller.queue, &filter).await?;
         let timeline = timeline.ok_or(EventsError::UnknownQueue)?;
-        let queues = match caller.principal {
-            Some(_) => queue_links(state),
-            None => Vec::new(),
-        };
-        Ok(Self { timeline, labels, limit: filter.limit, queue, queues })
+        let is_operator = caller.principal.is_some();
+        let queues = if is_operator { queue_links(state) } else { Vec::new() };
+        Ok(Self { timeline, labels, limit: filter.limit, queue, is_operator, queues })
     }
 
     fn to_json(&self) -> Value {

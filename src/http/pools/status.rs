@@ -1,7 +1,8 @@
 //! The status of a pool, as a page and as JSON.
 
-use crate::query::{
-    LocatorStatus, Pool, PoolMetrics, PoolReplica, PoolSnapshot, TimeRange, unix_time,
+use crate::{
+    http::ui::Layout,
+    query::{LocatorStatus, Pool, PoolMetrics, PoolReplica, PoolSnapshot, TimeRange, unix_time},
 };
 use askama::Template;
 use serde::Serialize;
@@ -10,10 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 #[derive(Template)]
 #[template(path = "pool.html")]
 pub(super) struct Page<'a> {
-    /// Path of the style sheet.
-    pub(super) base: &'a str,
-    /// URL of the main listener.
-    pub(super) site: &'a str,
+    pub(super) layout: Layout<'a>,
     /// Path of the query page.
     pub(super) graph: &'a str,
     pub(super) status: PoolStatus,

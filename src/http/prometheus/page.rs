@@ -7,7 +7,10 @@ use crate::{
     broker::PrometheusSnapshot,
     discovery::{Endpoint, Snapshot},
     domain::prometheus::{Replica, ReplicaState},
-    http::{ui, urls},
+    http::{
+        ui::{self, Layout, Section, Viewer},
+        urls,
+    },
     query::{PrometheusClient, Summary, TargetStatus},
     scrape::{ScrapeFailure, ScrapeHistory},
 };
@@ -18,7 +21,7 @@ use std::sync::Arc;
 #[derive(Template)]
 #[template(path = "prometheus.html")]
 struct Page<'a> {
-    base: &'a str,
+    layout: Layout<'a>,
     name: &'a str,
     url: String,
     service: String,
@@ -51,7 +54,7 @@ pub(super) async fn show(
     };
     let id = prometheus.instance_id.as_str();
     let page = Page {
-        base: of.base_url.path(),
+        layout: Layout::new(of.base_url.path(), Section::Prometheus, Viewer::Prometheus),
         name: prometheus.names.instance.as_deref().unwrap_or(id),
         url: urls::prometheus(&of.base_url, &prometheus.instance_id),
         service: service.map_or("prometheus", |service| &service.name).to_owned(),

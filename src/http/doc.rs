@@ -1,0 +1,54 @@
+//! `/doc`: how to use this installation, with its own URLs.
+
+use crate::{
+    domain::BaseUrl,
+    http::{
+        access::Access,
+        read_only,
+        ui::{self, Layout, Section, Viewer},
+    },
+};
+use actix_web::{HttpResponse, web};
+use askama::Template;
+
+const CURL_WITH_TOKEN: &str = "curl -H \"Authorization: Bearer $TOKEN\"";
+
+/// State of the handler, shared by all workers.
+#[derive(Clone, Debug)]
+pub struct Doc {
+    /// The public URL without a trailing slash.
+    pub base_url: BaseUrl,
+    pub access: Access,
+}
+
+#[derive(Template)]
+#[template(path = "doc.html")]
+struct DocPage<'a> {
+    layout: Layout<'a>,
+    base: &'a str,
+    /// The `curl` command of the examples.
+    curl: &'static str,
+    base_url: &'a str,
+    scheme: &'a str,
+    authority: &'a str,
+    token_required: bool,
+}
+
+/// Adds `/doc`. Requires [`Doc`] as app data.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config.service(read_only("/doc", show));
+}
+
+async fn show(doc: web::Data<Doc>) -> HttpResponse {
+    let token_required = doc.access.token_required();
+    let base = doc.base_url.path();
+    ui::page(&DocPage {
+        layout: Layout::new(base, Section::Doc, Viewer::Anonymous),
+        base,
+        curl: if token_required { CURL_WITH_TOKEN } else { "curl" },
+        base_url: doc.base_url.as_str(),
+        scheme: doc.base_url.scheme(),
+        authority: &doc.base_url.target(),
+        token_required,
+    })
+}
