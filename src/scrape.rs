@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Modules import only modules below them: request and plan; client, send, fetch, body and fan_out;
-//! outcome; history, metrics, report and answer.
+//! outcome; history, metrics, report and answer. `explanation` says what each failure means.
 //!
 //! This module does not know bindings or URLs. [`ScrapeOptions`](crate::domain::ScrapeOptions) has
 //! the overrides of a binding, and [`ScrapeRequest`] has the parameters of the scraper's request.
@@ -20,6 +20,7 @@ mod answer;
 mod body;
 mod buffer;
 mod client;
+mod explanation;
 mod exporters;
 mod failure;
 mod fan_out;
@@ -35,20 +36,23 @@ mod outcome;
 mod plan;
 mod report;
 mod request;
+mod scraped_by;
 mod send;
 
 pub use answer::{FailedInstance, ScrapeResponse};
 pub use client::ScrapeClient;
+pub use explanation::{Explanation, Platform, explanations};
 pub use exporters::Exporters;
 pub use exposition::{CompressedMerge, Merge};
 pub use failure::{FailureReason, ScrapeError, ScrapeFailure};
 pub use headers::forwarded_headers;
-pub use history::{LastScrape, ScrapeHistory};
+pub use history::{AppSummary, LastScrape, ScrapeHistory, ScrapePoint, ScrapeTotals};
 pub use instances::targets;
 pub use memory_budget::{MemoryBudget, MemoryBudgetMetrics, Reservation};
 pub use metrics::ScrapeMetrics;
 pub use plan::{ScrapePlan, ScrapeTarget};
 pub use request::{NegotiatedFormats, OwnSeries, ScrapeLimits, ScrapeRequest, ScrapeTimeouts, VIA};
+pub use scraped_by::{ScrapedBy, ScraperRole};
 
 use fan_out::fan_out;
 use fetch::Fetcher;
@@ -85,7 +89,7 @@ pub async fn scrape(
     let scraped: Vec<_> =
         scraped.map(|(target, outcome)| ScrapedTarget { target, outcome }).collect();
     metrics.observe(&scraped, started.elapsed().as_secs_f64());
-    history.record(&scraped, &request.negotiated);
+    history.record(&scraped, request);
     let response = answer::merge(scraped, &unfilled, request, memory);
     metrics.observe_merge(&response.merge.stats());
     Ok(response)

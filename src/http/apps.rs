@@ -6,6 +6,7 @@ mod body;
 mod description;
 mod error;
 mod request;
+mod scraper;
 
 use crate::{
     broker::{ActiveBinding, BindingTable, Scope},
@@ -136,6 +137,7 @@ async fn answer(
             View::OnlyAppMetrics | View::Instance { only_app: true, .. } => OwnSeries::FailuresOnly,
             _ => OwnSeries::All,
         },
+        scraper: Arc::new(scraper::scraped_by(&request, &caller, &apps.access)),
     };
     let plan = apps.select(&caller, &found, &scrape_request, &app_request)?;
     let known_formats = apps.last.formats(&plan, &scrape_request.negotiated);

@@ -64,6 +64,7 @@ impl Exporters {
             kind: TargetKind::Exporter(AppExporter::new(exporter, app)),
             host: exporter.host.as_str().to_owned(),
             path: path.into(),
+            has_own_path: true,
             headers: Arc::new([]),
             secrets: SecretScope::Anywhere,
             max_samples,

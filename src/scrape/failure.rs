@@ -80,13 +80,25 @@ impl fmt::Display for FailureReason {
 #[error("{reason}: {detail}")]
 pub struct ScrapeFailure {
     pub reason: FailureReason,
+    /// Status of the response, if the failure is its status.
+    pub status: Option<u16>,
     /// Details for humans. Never quotes a body.
     pub detail: String,
 }
 
 impl ScrapeFailure {
     pub(super) fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, status: None, detail: detail.into() }
+    }
+
+    /// The failure with at most `max` bytes of its detail.
+    pub(super) fn shortened(&self, max: usize) -> Self {
+        let mut short = self.clone();
+        if short.detail.len() > max {
+            short.detail.truncate(short.detail.floor_char_boundary(max));
+            short.detail.push('…');
+        }
+        short
     }
 }
 

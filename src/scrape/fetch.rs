@@ -116,7 +116,8 @@ fn check_status(status: StatusCode, secrets: SecretScope) -> Result<(), ScrapeFa
         }
         false => "",
     };
-    Err(ScrapeFailure::new(reason, format!("the response status was {status}{hint}")))
+    let failure = ScrapeFailure::new(reason, format!("the response status was {status}{hint}"));
+    Err(ScrapeFailure { status: Some(status.as_u16()), ..failure })
 }
 
 /// Path and query of the next request, if the redirect leads to the same instance: by a relative

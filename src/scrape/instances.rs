@@ -26,7 +26,8 @@ pub fn targets(
     is_authorized: bool,
     max_samples: usize,
 ) -> Vec<ScrapeTarget> {
-    let secrets = secrets(options, request, is_authorized);
+    let has_own_path = has_own_path(options, request);
+    let secrets = secrets(options, request, has_own_path, is_authorized);
     let path: Arc<str> = request_path(options, request, secrets).into();
     let headers: Arc<[_]> = request_headers(options, request, secrets).into();
     let wanted = |endpoint: &Endpoint| {
@@ -40,6 +41,7 @@ pub fn targets(
             host: (endpoint.behind_host.as_deref().or(found.host))
                 .map_or_else(|| endpoint.address.to_string(), str::to_owned),
             path: Arc::clone(&path),
+            has_own_path,
             headers: Arc::clone(&headers),
             secrets,
             max_samples: options.sample_limit.unwrap_or(max_samples),
@@ -49,14 +51,23 @@ pub fn targets(
         .collect()
 }
 
-fn secrets(options: &ScrapeOptions, request: &ScrapeRequest, is_authorized: bool) -> SecretScope {
-    // Compared as written, because only the app knows which paths are equivalent.
-    let is_own_path = request.metric_path.as_ref().is_none_or(|path| {
+/// Whether the path is that of the binding or the default. Compared as written, because only the app
+/// knows which paths are equivalent.
+fn has_own_path(options: &ScrapeOptions, request: &ScrapeRequest) -> bool {
+    request.metric_path.as_ref().is_none_or(|path| {
         options.endpoint.as_ref().map_or(*path == MetricsPath::default(), |own| own == path)
-    });
+    })
+}
+
+fn secrets(
+    options: &ScrapeOptions,
+    request: &ScrapeRequest,
+    has_own_path: bool,
+    is_authorized: bool,
+) -> SecretScope {
     match is_authorized || !options.may_hold_secrets() {
         true => SecretScope::Anywhere,
-        false if is_own_path && request.query.is_empty() => SecretScope::OwnEndpoint,
+        false if has_own_path && request.query.is_empty() => SecretScope::OwnEndpoint,
         false => SecretScope::Withheld,
     }
 }

@@ -29,6 +29,8 @@ pub struct ScrapeTarget {
     pub(super) host: String,
     /// Path and query of the request, shared by the instances of an app.
     pub(super) path: Arc<str>,
+    /// Whether the scraper chose no path, or that of the binding.
+    pub(super) has_own_path: bool,
     /// Headers from the scraper and the binding, shared by the instances of an app.
     pub(super) headers: Arc<[(HeaderName, HeaderValue)]>,
     pub(super) secrets: SecretScope,

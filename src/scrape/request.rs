@@ -1,10 +1,11 @@
 //! Parameters of a scrape that do not depend on the app: what the scraper requested, and the
 //! operator's limits.
 
+use super::scraped_by::ScrapedBy;
 use crate::domain::MetricsPath;
 use awc::http::header::{HeaderName, HeaderValue};
 use exposition::{self, Format, OutputFormat};
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Header with the ids of all Scrapebroker processes that a scrape passed through; used to reject
@@ -32,6 +33,8 @@ pub struct ScrapeRequest {
     pub via: String,
     /// Which of Scrapebroker's own series the response contains.
     pub series: OwnSeries,
+    /// Shown on the page of the app.
+    pub scraper: Arc<ScrapedBy>,
 }
 
 /// Which of Scrapebroker's own series a response contains.

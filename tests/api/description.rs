@@ -77,11 +77,17 @@ async fn the_description_of_an_app_shows_why_metrics_are_missing() {
         );
         assert_eq!(last["path"], "/prom", "the path is shown for every scraped instance");
         assert_eq!(last["detail"].is_null(), up, "{last}");
+        assert_eq!(last["size_bytes"].as_u64(), up.then_some(8), "{last}");
+        assert_eq!(last["explanation"].is_null(), up, "{last}");
         assert!(last["duration_seconds"].as_f64().unwrap() > 0.0);
         assert!(last["age_seconds"].as_f64().unwrap() >= 0.0);
         let at = humantime::parse_rfc3339(last["at"].as_str().unwrap()).unwrap();
         assert!(at + Duration::from_millis(1) >= before, "{last}");
     }
+    let without = instance(&without.address.to_string());
+    let explanation = &without["last_scrape"]["explanation"];
+    assert_eq!(explanation["meaning"], "The app has nothing at this path.");
+    assert!(explanation["remedy"].as_str().unwrap().contains("cf bind-service"), "{explanation}");
     let worker = instance("127.0.0.1:1");
     assert_eq!((&worker["scraped"], &worker["last_scrape"]), (&json!(false), &Value::Null));
 }

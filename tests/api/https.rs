@@ -130,6 +130,21 @@ async fn tls_1_2_and_1_3_and_both_http_versions_are_supported() {
 }
 
 #[actix_web::test]
+async fn the_status_line_of_a_failed_scrape_names_the_reason() {
+    let listener = Listener::start(&[], &[]).await;
+    listener.routes.write(&serde_json::json!({
+        "app.example.com": [endpoint("app", 0, closed_address())],
+    }));
+    let client = listener.client(None);
+    listener.ready(&client).await;
+    let reason = eventually(async || {
+        let answer = listener.scrape(&client).await.unwrap();
+        (answer.status == 502).then_some(answer.reason)
+    });
+    assert_eq!(reason.await, "connect: nothing listens at the instance's address");
+}
+
+#[actix_web::test]
 async fn clients_need_a_certificate_if_a_client_authority_is_configured() {
     let clients = Authority::new("scrapers");
     let files = Files::create();

@@ -40,6 +40,7 @@ mod query_pools;
 mod query_prometheus;
 mod query_replicas;
 mod readiness;
+mod reason_phrases;
 mod replicas;
 mod scaling;
 mod scraped_by_prometheus;

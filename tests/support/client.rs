@@ -11,6 +11,8 @@ use tokio::{
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
+    /// The reason phrase of the status line.
+    pub reason: String,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
@@ -98,7 +100,9 @@ pub fn parse_response(raw: &[u8]) -> Response {
     let end = end_of_head(raw).unwrap();
     let head = std::str::from_utf8(&raw[..end]).unwrap();
     let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let mut status_line = lines.next().unwrap().splitn(3, ' ').skip(1);
+    let status = status_line.next().unwrap().parse().unwrap();
+    let reason = status_line.next().unwrap_or_default().to_owned();
     let headers: BTreeMap<_, _> = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
@@ -109,7 +113,7 @@ pub fn parse_response(raw: &[u8]) -> Response {
     if is_chunked && !body.is_empty() {
         body = unchunk(&body);
     }
-    Response { status, headers, body }
+    Response { status, reason, headers, body }
 }
 
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {

@@ -149,6 +149,16 @@ impl Prometheus {
         self.poll_api(&format!("query?query={query}"), |data| &data["result"]).await
     }
 
+    /// The error of a failed scrape of the first target, as its page shows it.
+    pub async fn last_error(&self) -> String {
+        eventually(async || {
+            let targets = self.poll_api("targets", |data| &data["activeTargets"]).await;
+            let error = targets[0]["lastError"].as_str()?;
+            (!error.is_empty()).then(|| error.to_owned())
+        })
+        .await
+    }
+
     /// The exemplars from one minute ago to one minute ahead.
     pub async fn exemplars(&self, query: &str) -> Vec<Value> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

@@ -3,8 +3,8 @@
 use crate::{
     broker::ActiveBinding,
     discovery::{Endpoint, Match, Snapshot},
-    domain::ScrapeOptions,
-    scrape::{LastScrape, ScrapeHistory},
+    domain::{AppGuid, ScrapeOptions},
+    scrape::{Explanation, LastScrape, Platform, ScrapeHistory},
 };
 use serde::Serialize;
 use std::{
@@ -74,8 +74,11 @@ struct LastScrapeDescription {
     path: String,
     up: bool,
     samples: usize,
+    /// Size of the last complete body after decompression. A failure does not change it.
+    size_bytes: Option<u64>,
     error: Option<&'static str>,
     detail: Option<String>,
+    explanation: Option<Explanation>,
 }
 
 pub(super) fn describe(
@@ -144,11 +147,12 @@ fn instance(endpoint: &Endpoint, scraped: bool, last: Option<LastScrape>) -> Ins
         tls: endpoint.tls,
         by: endpoint.behind_host.is_some().then_some("host"),
         scraped,
-        last_scrape: last.map(last_scrape),
+        last_scrape: last.map(|last| last_scrape(&endpoint.app.id, last)),
     }
 }
 
-fn last_scrape(last: LastScrape) -> LastScrapeDescription {
+fn last_scrape(app: &AppGuid, last: LastScrape) -> LastScrapeDescription {
+    let size_bytes = last.size();
     let failure = last.result.as_ref().err();
     LastScrapeDescription {
         at: humantime::format_rfc3339_millis(last.at).to_string(),
@@ -157,7 +161,9 @@ fn last_scrape(last: LastScrape) -> LastScrapeDescription {
         path: last.path.into(),
         up: last.result.is_ok(),
         samples: *last.result.as_ref().unwrap_or(&0),
+        size_bytes,
         error: failure.map(|failure| failure.reason.as_str()),
+        explanation: failure.map(|failure| failure.explain(Platform::of(app))),
         detail: failure.map(|failure| failure.detail.clone()),
     }
 }

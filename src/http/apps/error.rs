@@ -12,10 +12,13 @@ use actix_web::{
         header::{self, ContentType},
     },
 };
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 /// Maximum number of failed instances that a text names.
 const MAX_NAMED: usize = 50;
+
+/// Phrase of the status line if instances failed for several reasons.
+const SEVERAL_REASONS: &str = "several reasons, see the body";
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AppsError {
@@ -87,6 +90,15 @@ fn describe(failures: &[FailedInstance], externals: &[String]) -> String {
     text
 }
 
+/// Prometheus shows the status line of a failed scrape, and not its body.
+fn reason_phrase(failures: &[FailedInstance]) -> &'static str {
+    let reasons: BTreeSet<_> = failures.iter().map(|one| one.failure.reason).collect();
+    match (reasons.first(), reasons.len()) {
+        (Some(only), 1) => only.reason_phrase(),
+        _ => SEVERAL_REASONS,
+    }
+}
+
 impl ResponseError for AppsError {
     fn status_code(&self) -> StatusCode {
         match self {
@@ -119,7 +131,9 @@ impl ResponseError for AppsError {
             response.insert_header((header::RETRY_AFTER, "5"));
         }
         if let Self::NoneAnswered { failures, .. } = self {
-            response.insert_header((super::INSTANCES, format!("0/{}", failures.len())));
+            response
+                .insert_header((super::INSTANCES, format!("0/{}", failures.len())))
+                .reason(reason_phrase(failures));
         }
         response
             .content_type(ContentType::plaintext())

@@ -95,7 +95,7 @@ fn last_failure(
     target: &TargetStatus,
     table: &Snapshot,
     last: &ScrapeHistory,
-) -> Option<ScrapeFailure> {
+) -> Option<Arc<ScrapeFailure>> {
     let app = table.app(&target.app_id)?;
     // The same format as in `/sd`: process type, and index or address.
     let (process_type, which) = target.name.rsplit_once('/')?;
