@@ -59,5 +59,6 @@ mod tsuru_binding;
 mod tsuru_provisioner;
 mod tsuru_service;
 mod tsuru_units;
+mod views;
 
 use exposition::testing::promtool;

@@ -44,6 +44,19 @@ pub async fn send(
     headers: &[(&str, &str)],
     body: Option<String>,
 ) -> Response {
+    let mut stream = request(method, url, headers, body).await;
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw).await.unwrap();
+    parse_response(&raw)
+}
+
+/// Sends one request on a new connection, and returns the connection.
+pub(crate) async fn request(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Option<String>,
+) -> TcpStream {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_at(rest.find('/').unwrap());
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
@@ -55,9 +68,7 @@ pub async fn send(
     let mut stream = TcpStream::connect(host).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(body.as_bytes()).await.unwrap();
-    let mut raw = Vec::new();
-    stream.read_to_end(&mut raw).await.unwrap();
-    parse_response(&raw)
+    stream
 }
 
 /// Reads a response with a `Content-Length` from a connection that is kept. `received` has data that
@@ -104,8 +115,8 @@ pub fn parse_response(raw: &[u8]) -> Response {
     let status = status_line.next().unwrap().parse().unwrap();
     let reason = status_line.next().unwrap_or_default().to_owned();
     let headers: BTreeMap<_, _> = lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let mut body = raw[end..].to_vec();
     let is_chunked = headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked");

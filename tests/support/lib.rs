@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 pub mod balancer;
+pub mod browser;
 pub mod certificates;
 mod client;
 pub mod databases;
