@@ -3,7 +3,7 @@
 .PHONY: run test lint audit bench
 
 run:
-	cargo run --locked -- demo
+	@scripts/run-demo
 
 # Most tests wait for other programs, so there is one thread more than cores.
 test: export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)

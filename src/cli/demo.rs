@@ -1,13 +1,17 @@
 //! `scrapebroker demo`: runs Scrapebroker with everything it needs for a first look.
 //!
-//! The demo starts real app instances and a fake gorouter that serves routes over HTTP. It binds
-//! the app with the requests that Cloud Controller sends. If a `prometheus` executable is in the
-//! PATH, the demo also provisions a dedicated Prometheus with two servers, and a query pool of them.
+//! The demo starts real app instances, one of which fails, and a fake gorouter that serves routes
+//! over HTTP. It binds the app with the requests that Cloud Controller sends. If a `prometheus`
+//! executable is in the PATH, the demo also provisions a dedicated Prometheus with two servers and
+//! an alert, and a query pool of them. Otherwise it scrapes the app itself.
 
 mod events;
 mod gorouter;
+mod login;
+mod output;
 mod platform;
 mod prometheus;
+mod scraper;
 
 use super::{
     Environment, block_on,
@@ -23,15 +27,15 @@ use crate::{
     config::{Config, LogFormat, catalog},
 };
 use anyhow::Context;
-use events::DemoEvents;
 use futures_util::Stream;
 use gorouter::FakeGorouter;
+use login::DemoLogin;
+use output::{DemoSummary, StartProgress};
 use platform::Platform;
-use prometheus::DemoPrometheus;
+use prometheus::{DemoPrometheus, PrometheusPrograms};
 use std::{
-    fmt, io,
+    io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
     time::Duration,
 };
 use tempfile::TempDir;
@@ -42,6 +46,11 @@ const DEFAULT_ADDRESS: SocketAddr =
 
 /// Metrics path of the demo's app, set by its binding.
 const ENDPOINT: &str = "/actuator/prometheus";
+
+const INSTANCES: u32 = 3;
+
+/// Index of the instance whose metrics fail.
+const FAILING_INSTANCE: u32 = 2;
 
 /// Timeout of the demo's requests to its own broker.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -58,8 +67,9 @@ impl Arguments {
         log("warn", LogFormat::Text)?;
         block_on(async {
             let stops = signals::stops().map_err(Failure::other)?;
+            let progress = StartProgress::begin("Scrapebroker");
             let demo = Demo::build(self.listen, environment).await?;
-            Ok(demo.run_until(stops, |summary| write_line(summary)).await?)
+            Ok(demo.run_until(stops, progress, |summary| write_line(summary)).await?)
         })
     }
 }
@@ -69,9 +79,10 @@ struct Demo {
     application: Application,
     instances: Vec<DemoApp>,
     gorouter: FakeGorouter,
+    /// The password of the platform for the broker.
     password: String,
-    /// Path of the Prometheus executable.
-    program: Option<PathBuf>,
+    login: DemoLogin,
+    programs: Option<PrometheusPrograms>,
     /// Listener of the query pool.
     pool: SocketAddr,
     /// Listener of events.
@@ -111,19 +122,21 @@ impl Demo {
     ) -> Result<Self, DemoError> {
         let folder = tempfile::tempdir().context("no place for the demo's files")?;
         let mut instances = Vec::new();
-        for index in 0..3 {
+        for index in 0..INSTANCES {
             instances.push(instance(index).context("no port for an instance")?);
         }
         let addresses: Vec<_> = instances.iter().map(DemoApp::address).collect();
         let gorouter = FakeGorouter::bind(&addresses).context("no port for the route table")?;
         let listen = listen_address(listen).context("no port to listen on")?;
         let password = uuid::Uuid::new_v4().to_string();
-        let program = prometheus::program(environment);
+        let login = DemoLogin::random()?;
+        let programs = PrometheusPrograms::find(environment);
         let pool = free_address().context("no port for the query pool")?;
         let events = free_address().context("no port for events")?;
-        let extra_settings = prometheus::settings(program.as_deref(), folder.path(), pool);
+        let extra_settings = prometheus::settings(programs.as_ref(), folder.path(), pool);
         let mut extra_settings = extra_settings.context("no port for a Prometheus")?;
         extra_settings.push(("EVENTS__LISTEN", events.to_string()));
+        extra_settings.push(("OPERATORS", login.operators()?));
         let config = config(&folder, listen, &gorouter, &password, extra_settings)?;
         let application = Application::build(config).await?;
         Ok(Self {
@@ -131,24 +144,36 @@ impl Demo {
             instances,
             gorouter,
             password,
-            program,
+            login,
+            programs,
             pool,
             events,
             _folder: folder,
         })
     }
 
-    /// Serves requests until `stops` yields. Binds the app, then calls `ready` with a summary.
+    /// Serves requests until `stops` yields. Binds the app, starts what uses it, ends `progress`,
+    /// and then calls `ready` with a summary.
     ///
     /// # Errors
     /// Returns an error if a listener fails or the app cannot be bound.
     async fn run_until(
         self,
         stops: impl Stream<Item = Stop> + 'static,
+        progress: StartProgress,
         ready: impl FnOnce(&DemoSummary) -> io::Result<()>,
     ) -> Result<(), DemoError> {
-        let Self { application, instances, gorouter, password, program, pool, events, _folder } =
-            self;
+        let Self {
+            application,
+            instances,
+            gorouter,
+            password,
+            login,
+            programs,
+            pool,
+            events,
+            _folder,
+        } = self;
         for instance in instances {
             actix_web::rt::spawn(instance.run_until(std::future::pending()));
         }
@@ -159,22 +184,21 @@ impl Demo {
             let http = awc::Client::builder().timeout(REQUEST_TIMEOUT).finish();
             let platform = Platform { broker: address, password: &password, http };
             platform::bind(&platform).await?;
-            let events = DemoEvents {
-                address,
-                listen: events,
-                credentials: platform::events(&platform).await?,
-                login: (platform::USER, password.clone()),
-            };
-            events.clone().run(&platform).await?;
-            let prometheus = prometheus::provision(program.as_deref(), &platform, pool).await;
-            Ok::<_, DemoError>((events, prometheus))
+            events::start(&platform, platform::events(&platform).await?).await?;
+            let provisioned = prometheus::provision(programs.as_ref(), &platform, pool, &progress);
+            let prometheus = provisioned.await;
+            if !matches!(prometheus, DemoPrometheus::Runs) {
+                scraper::start(&platform).await;
+            }
+            drop(progress);
+            Ok::<_, DemoError>(prometheus)
         };
         // A signal may stop the demo before it is ready.
-        let (events, prometheus) = tokio::select! {
+        let prometheus = tokio::select! {
             served = &mut serving => return serve_result(served),
             prepared = prepare => prepared?,
         };
-        ready(&DemoSummary { address, events, prometheus })
+        ready(&DemoSummary { address, login, events, pool, prometheus })
             .context("cannot say what there is to try")?;
         serve_result(serving.await)
     }
@@ -203,7 +227,9 @@ fn free_address() -> io::Result<SocketAddr> {
 
 fn instance(index: u32) -> io::Result<DemoApp> {
     let path = ENDPOINT.parse().map_err(io::Error::other)?;
-    DemoApp::bind((Ipv4Addr::LOCALHOST, 0).into(), Options { path, basic_auth: None, index })
+    let fails_on_purpose = index == FAILING_INSTANCE;
+    let options = Options { path, basic_auth: None, index, fails_on_purpose };
+    DemoApp::bind((Ipv4Addr::LOCALHOST, 0).into(), options)
 }
 
 fn config(
@@ -232,49 +258,4 @@ fn config(
     let settings = settings.into_iter().chain(extra_settings);
     let settings = settings.map(|(key, value)| (format!("SCRAPEBROKER__{key}"), value));
     Ok(Config::load(None, settings)?)
-}
-
-/// A summary for the terminal: what runs, and what to try.
-#[derive(Clone, Debug)]
-struct DemoSummary {
-    address: SocketAddr,
-    events: DemoEvents,
-    prometheus: DemoPrometheus,
-}
-
-impl fmt::Display for DemoSummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, events, prometheus } = self;
-        write!(
-            f,
-            "\
-Scrapebroker runs with three instances of the app acme/demo/shop at the route shop.example.com,
-bound with {{\"endpoint\": \"{ENDPOINT}\"}}.
-
-Open in a browser:           http://{address}/
-All instances in one answer: curl 'http://{address}/v1/apps/metrics?route_url=shop.example.com'
-The same by name:            curl http://{address}/v1/apps/acme/demo/shop/metrics
-One instance:                curl http://{address}/v1/apps/acme/demo/shop/instances/0/metrics
-What is known of the app:    curl http://{address}/v1/apps/acme/demo/shop
-Own metrics:                 curl http://{address}/metrics
-
-{prometheus}
-
-{events}
-
-For a Prometheus of your own (prometheus.yml):
-
-scrape_configs:
-- job_name: shop
-  scrape_interval: 5s
-  metrics_path: /v1/apps/metrics
-  params:
-    route_url: [shop.example.com]
-  honor_labels: true
-  static_configs:
-  - targets: ['{address}']
-
-Ctrl-C stops it."
-        )
-    }
 }

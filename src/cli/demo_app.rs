@@ -47,7 +47,8 @@ impl Arguments {
         let listen = SocketAddr::from(([0, 0, 0, 0], number(environment, "PORT", 8080)?));
         let index = number(environment, "CF_INSTANCE_INDEX", 0)?.into();
         let basic_auth = self.basic_auth.map(credentials).transpose()?;
-        block_on(run(listen, Options { path: self.path, basic_auth, index }))
+        let path = self.path;
+        block_on(run(listen, Options { path, basic_auth, index, fails_on_purpose: false }))
     }
 }
 
@@ -96,6 +97,8 @@ pub(super) struct Options {
     pub(super) basic_auth: Option<BasicAuth>,
     /// Index of the instance, starting at 0.
     pub(super) index: u32,
+    /// Whether requests for the metrics are answered with an error.
+    pub(super) fails_on_purpose: bool,
 }
 
 /// An instance with an open listener. It responds to requests after [`run_until`](Self::run_until)
@@ -209,6 +212,11 @@ fn metrics(request: &HttpRequest, instance: &Instance) -> HttpResponse {
         return HttpResponse::Unauthorized()
             .insert_header(challenge)
             .body("Credentials are required.\n");
+    }
+    if instance.options.fails_on_purpose {
+        return HttpResponse::InternalServerError()
+            .content_type("text/plain; charset=utf-8")
+            .body("This instance fails on purpose, to show a failed scrape.\n");
     }
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     HttpResponse::Ok().content_type(content_type).body(instance.sample().expose())

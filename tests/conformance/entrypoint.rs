@@ -78,7 +78,7 @@ impl Shell {
     }
 }
 
-fn installed(name: &str) -> String {
+pub(super) fn installed(name: &str) -> String {
     let folders = ["/usr/bin", "/bin", "/usr/local/bin"];
     let paths = folders.iter().map(|folder| format!("{folder}/{name}"));
     let found = paths.into_iter().find(|path| Path::new(path).exists());

@@ -10,3 +10,4 @@ mod openmetrics;
 mod promtool;
 mod reference_parser;
 mod register;
+mod run_script;

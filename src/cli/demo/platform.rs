@@ -59,12 +59,18 @@ pub(super) async fn events(platform: &Platform<'_>) -> anyhow::Result<EventsCred
     Ok(EventsCredentials { url: credential(&bound, "url")?, token: credential(&bound, "token")? })
 }
 
-/// Creates a Prometheus, and binds the demo's app to it.
-pub(super) async fn prometheus(platform: &Platform<'_>) -> anyhow::Result<Credentials> {
+/// Creates a Prometheus with these rules, and binds the demo's app to it.
+pub(super) async fn prometheus(
+    platform: &Platform<'_>,
+    rules: Option<Value>,
+) -> anyhow::Result<Credentials> {
     let (service, plan) = offered(platform, "prometheus", "ha").await?;
     let instance = format!("/v2/service_instances/{PROMETHEUS}");
     let mut request = provision(&service, &plan);
     request["parameters"] = json!({"scrape_interval": "1s"});
+    if let Some(rules) = rules {
+        request["parameters"]["rules"] = rules;
+    }
     platform.send(&format!("{instance}?accepts_incomplete=true"), Some(request)).await?;
     loop {
         let last = platform.send(&format!("{instance}/last_operation"), None).await?;

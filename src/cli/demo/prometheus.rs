@@ -1,13 +1,14 @@
 //! The demo's Prometheus. It requires a `prometheus` executable.
 
-use super::platform::{self, Credentials, Platform};
+use super::{
+    output::StartProgress,
+    platform::{self, Credentials, Platform},
+};
 use crate::{cli::Environment, provisioner::process::find_program};
 use anyhow::anyhow;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
-    env,
-    fmt::{self, Write},
-    io,
+    env, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::Duration,
@@ -20,10 +21,13 @@ const PORTS: u16 = 20;
 const SAMPLES_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// A series of the demo's app.
-pub(super) const SERIES: &str = "api_http_requests_total";
+const SERIES: &str = "api_http_requests_total";
 
 /// The series of events.
 const EVENTS: &str = "events_to_metrics";
+
+/// The series of alerts.
+const ALERTS: &str = "ALERTS";
 
 /// A pool of the servers of the demo's Prometheus.
 const POOLS: &str =
@@ -35,39 +39,64 @@ const RETENTION_SIZE: &str = "128MiB";
 #[derive(Clone, Debug)]
 pub(super) enum DemoPrometheus {
     /// It runs and has samples, and the query pool of its servers is ready.
-    Runs { credentials: Credentials, pool: SocketAddr },
+    Runs,
     /// There is no executable.
     NoProgram,
     /// It could not be created.
     Failed(String),
 }
 
-/// The executable, if it is in the `PATH`.
-pub(super) fn program(environment: &Environment) -> Option<PathBuf> {
-    let folders: Vec<_> = env::split_paths(environment.get("PATH")?).collect();
-    find_program(Path::new("prometheus"), &folders).ok()
+/// Paths of the executables.
+pub(super) struct PrometheusPrograms {
+    prometheus: PathBuf,
+    /// Some packages of Prometheus do not have it. Without it there are no alerts.
+    promtool: Option<PathBuf>,
 }
 
-/// Settings with which all files of `program` are in `folder`, and with a query pool at `pool`.
+impl PrometheusPrograms {
+    /// The programs that are in the `PATH`, if Prometheus is.
+    pub(super) fn find(environment: &Environment) -> Option<Self> {
+        let folders: Vec<_> = env::split_paths(environment.get("PATH")?).collect();
+        let program = |name: &str| find_program(Path::new(name), &folders).ok();
+        Some(Self { prometheus: program("prometheus")?, promtool: program("promtool") })
+    }
+
+    /// A rule whose alert fires for the instance that fails, if rules can be checked.
+    fn rules(&self) -> Option<Value> {
+        self.promtool.as_ref()?;
+        let rule = json!({
+            "alert": "InstanceFailing",
+            "expr": "up == 0",
+            "labels": {"severity": "warning"},
+            "annotations": {"summary": "{{ $labels.instance }} cannot be scraped"},
+        });
+        Some(json!({"groups": [{"name": "demo", "rules": [rule]}]}))
+    }
+}
+
+/// Settings with which all files of Prometheus are in `folder`, and with a query pool at `pool`.
 pub(super) fn settings(
-    program: Option<&Path>,
+    programs: Option<&PrometheusPrograms>,
     folder: &Path,
     pool: SocketAddr,
 ) -> io::Result<Vec<(&'static str, String)>> {
-    let Some(program) = program else {
+    let Some(PrometheusPrograms { prometheus, promtool }) = programs else {
         return Ok(vec![("PROMETHEUS__PROVISIONER", "none".to_owned())]);
     };
     let first_port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let first_port = first_port.min(u16::MAX - PORTS);
-    Ok(vec![
+    let mut settings = vec![
         ("PROMETHEUS__PROVISIONER", "process".to_owned()),
-        ("PROMETHEUS__BINARY", program.display().to_string()),
+        ("PROMETHEUS__BINARY", prometheus.display().to_string()),
         ("PROMETHEUS__DATA_DIR", folder.join("prometheus-instances").display().to_string()),
         ("PROMETHEUS__TMPFS_DIR", folder.join("prometheus-in-memory").display().to_string()),
         ("PROMETHEUS__PORTS", format!("{first_port}-{}", first_port + PORTS)),
         ("QUERY__LISTEN", pool.to_string()),
         ("QUERY__POOLS", POOLS.to_owned()),
-    ])
+    ];
+    let promtool = promtool.iter().map(|path| path.display().to_string());
+    settings.extend(promtool.map(|path| ("PROMETHEUS__PROMTOOL", path)));
+    Ok(settings)
 }
 
 /// The catalog with retention sizes that are small enough for any disk.
@@ -86,29 +115,32 @@ pub(super) fn small_catalog(catalog: &str) -> serde_json::Result<String> {
     Ok(catalog.to_string())
 }
 
-/// Provisions the Prometheus, binds the app to it, and waits for samples.
+/// Provisions the Prometheus, binds the app to it, and waits for samples and the alert.
 pub(super) async fn provision(
-    program: Option<&Path>,
+    programs: Option<&PrometheusPrograms>,
     platform: &Platform<'_>,
     pool: SocketAddr,
+    progress: &StartProgress,
 ) -> DemoPrometheus {
-    if program.is_none() {
-        return DemoPrometheus::NoProgram;
-    }
+    let Some(programs) = programs else { return DemoPrometheus::NoProgram };
     let provisioned = async {
-        let credentials = platform::prometheus(platform).await?;
+        progress.step("two Prometheus servers");
+        let rules = programs.rules();
+        let alerts = rules.as_ref().map(|_| ALERTS);
+        let credentials = platform::prometheus(platform, rules).await?;
+        progress.step("first samples");
         let samples = timeout(SAMPLES_TIMEOUT, async {
-            samples(platform, &credentials.url, Some(&credentials), SERIES).await;
-            samples(platform, &credentials.url, Some(&credentials), EVENTS).await;
+            for series in [SERIES, EVENTS].into_iter().chain(alerts) {
+                samples(platform, &credentials.url, Some(&credentials), series).await;
+            }
             samples(platform, &format!("http://{pool}"), None, SERIES).await;
         });
         samples
             .await
-            .map_err(|_| anyhow!("it has no samples after {} s", SAMPLES_TIMEOUT.as_secs()))?;
-        Ok::<_, anyhow::Error>(credentials)
+            .map_err(|_| anyhow!("it has no samples after {} s", SAMPLES_TIMEOUT.as_secs()))
     };
     match provisioned.await {
-        Ok(credentials) => DemoPrometheus::Runs { credentials, pool },
+        Ok(()) => DemoPrometheus::Runs,
         Err(error) => DemoPrometheus::Failed(error.to_string()),
     }
 }
@@ -136,54 +168,31 @@ async fn samples(
     }
 }
 
-impl fmt::Display for DemoPrometheus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Runs { credentials: Credentials { url, username, password }, pool } => write!(
-                f,
-                "\
-A dedicated Prometheus scrapes the app every second with two servers (cf create-service prometheus ha):
-
-Query it:                    curl -u {username}:{password} '{url}/api/v1/query?query={SERIES}'
-The app's last events:       curl -gu {username}:{password} '{url}/api/v1/query?query=last_over_time({EVENTS}[5m])'
-Open in a browser:           {url}/
-                             (user {username}, password {password})
-
-A query pool is one address in front of both servers, as for Grafana. Kill one of the two prometheus
-processes: no query fails, and what it missed is answered by the other.
-
-Query the pool:              curl 'http://{pool}/api/v1/query?query={SERIES}'
-See its servers:             http://{pool}/mpp/status"
-            ),
-            Self::NoProgram => f.write_str(
-                "\
-There is no dedicated Prometheus: the program prometheus is not in the PATH. Install it, as with
-apt-get install prometheus, or take it from https://prometheus.io/download, and start the demo again.",
-            ),
-            Self::Failed(reason) => {
-                f.write_str("There is no dedicated Prometheus: ")?;
-                f.write_str(reason)?;
-                f.write_char('.')
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_says_how_to_install_prometheus() {
-        let text = DemoPrometheus::NoProgram.to_string();
-        assert!(text.contains("apt-get install prometheus") && text.contains("PATH"), "{text}");
-        assert!(
-            DemoPrometheus::Failed("no port is free".to_owned()).to_string().ends_with("is free.")
-        );
+    fn without_the_program_nothing_is_provisioned() {
         let pool = ([127, 0, 0, 1], 9090).into();
+        assert!(PrometheusPrograms::find(&[("PATH".into(), "/nowhere".into())].into()).is_none());
         let settings = settings(None, Path::new("/nowhere"), pool).unwrap();
+        assert_eq!(settings, [("PROMETHEUS__PROVISIONER", "none".to_owned())]);
+    }
+
+    #[test]
+    fn rules_require_promtool() {
+        let prometheus = PathBuf::from("/bin/prometheus");
+        let mut programs = PrometheusPrograms { prometheus, promtool: None };
+        assert_eq!(programs.rules(), None);
+        programs.promtool = Some("/bin/promtool".into());
+        let rules = programs.rules().unwrap();
+        assert_eq!(rules["groups"][0]["rules"][0]["expr"], "up == 0");
+    }
+
+    #[test]
+    fn retention_sizes_are_small() {
         let catalog = small_catalog(crate::config::catalog::BUILT_IN).unwrap();
         assert!(catalog.contains("\"retention_size\":\"128MiB\""), "{catalog}");
-        assert_eq!(settings, [("PROMETHEUS__PROVISIONER", "none".to_owned())]);
     }
 }

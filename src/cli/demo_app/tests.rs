@@ -56,6 +56,7 @@ async fn metrics_may_have_another_path_and_a_password() {
         path: "actuator/prometheus".parse().unwrap(),
         basic_auth: Some(BasicAuth { username: "u".to_owned(), password: "p:w".into() }),
         index: 2,
+        ..Options::default()
     });
     let client = Client::default();
     let metrics = format!("{url}/actuator/prometheus");
@@ -82,4 +83,15 @@ async fn the_app_stops_and_an_address_in_use_is_an_error() {
     assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
     app.run_until(std::future::ready(())).await.unwrap();
     assert!(DemoApp::bind(address, Options::default()).is_ok());
+}
+
+#[actix_web::test]
+async fn an_instance_may_fail_on_purpose() {
+    let (url, _stop, _) = start(Options { fails_on_purpose: true, ..Options::default() });
+    let client = Client::default();
+    let mut response = client.get(format!("{url}/metrics")).send().await.unwrap();
+    assert_eq!(response.status(), 500);
+    let body = String::from_utf8(response.body().await.unwrap().to_vec()).unwrap();
+    assert!(body.contains("fails on purpose"), "{body}");
+    assert_eq!(client.get(format!("{url}/")).send().await.unwrap().status(), 200);
 }
