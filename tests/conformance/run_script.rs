@@ -215,7 +215,8 @@ fn a_failed_build_prints_the_errors_of_the_compiler_and_starts_nothing() {
 
 #[test]
 fn the_scripts_pass_shellcheck() {
-    let scripts = ["run-demo", "apt-install"].map(|script| format!("{SCRIPTS}/{script}"));
+    let scripts = ["run-demo", "apt-install", "install-test-tools"];
+    let scripts = scripts.map(|script| format!("{SCRIPTS}/{script}"));
     let output = Command::new("shellcheck").args(scripts).output();
     let output = output.expect("shellcheck: scripts/install-test-tools installs it");
     assert!(output.status.success(), "{}", String::from_utf8(output.stdout).unwrap());
