@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Modules import only modules below them: request and plan; client, send, fetch, body and fan_out;
-//! outcome; history, metrics, report and answer. `explanation` says what each failure means.
+//! outcome; history, metrics, report, answer and inspect. `explanation` says what each failure
+//! means.
 //!
 //! This module does not know bindings or URLs. [`ScrapeOptions`](crate::domain::ScrapeOptions) has
 //! the overrides of a binding, and [`ScrapeRequest`] has the parameters of the scraper's request.
@@ -29,6 +30,7 @@ mod headers;
 mod history;
 mod http2;
 mod inflate;
+mod inspect;
 mod instances;
 mod memory_budget;
 mod metrics;
@@ -47,6 +49,7 @@ pub use exposition::{CompressedMerge, Merge};
 pub use failure::{FailureReason, ScrapeError, ScrapeFailure};
 pub use headers::forwarded_headers;
 pub use history::{AppSummary, LastScrape, ScrapeHistory, ScrapePoint, ScrapeTotals};
+pub use inspect::{Inspected, inspect};
 pub use instances::targets;
 pub use memory_budget::{MemoryBudget, MemoryBudgetMetrics, Reservation};
 pub use metrics::ScrapeMetrics;
@@ -57,6 +60,7 @@ pub use scraped_by::{ScrapedBy, ScraperRole};
 use fan_out::fan_out;
 use fetch::Fetcher;
 use outcome::{ScrapedTarget, lacked_connections};
+use plan::UnfilledExporter;
 use tokio::time::Instant;
 
 /// Scrapes all targets of `plan` and merges the results once memory is reserved.
@@ -74,6 +78,31 @@ pub async fn scrape(
     history: &ScrapeHistory,
     budget: &MemoryBudget,
 ) -> Result<ScrapeResponse, ScrapeError> {
+    let CompletedScrape { targets, unfilled, memory } =
+        scrape_targets(client, plan, request, limits, metrics, history, budget).await?;
+    let response = answer::merge(targets, &unfilled, request, memory);
+    metrics.observe_merge(&response.merge.stats());
+    Ok(response)
+}
+
+/// The outcomes of all targets of a plan.
+struct CompletedScrape {
+    targets: Vec<ScrapedTarget>,
+    unfilled: Vec<UnfilledExporter>,
+    /// Memory of the bodies; must be dropped after them.
+    memory: Reservation,
+}
+
+/// Scrapes all targets of `plan` and records the outcomes.
+async fn scrape_targets(
+    client: &ScrapeClient,
+    plan: ScrapePlan,
+    request: &ScrapeRequest,
+    limits: &ScrapeLimits,
+    metrics: &ScrapeMetrics,
+    history: &ScrapeHistory,
+    budget: &MemoryBudget,
+) -> Result<CompletedScrape, ScrapeError> {
     let started = Instant::now();
     let memory = budget.reserve(history.expected(&plan));
     // A reservation that comes later leaves the instances too little time.
@@ -85,12 +114,10 @@ pub async fn scrape(
         return Err(ScrapeError::NoConnection { limit: client.max_connections() });
     }
     let ScrapePlan { targets, unfilled } = plan;
-    let scraped = targets.into_iter().zip(outcomes);
-    let scraped: Vec<_> =
-        scraped.map(|(target, outcome)| ScrapedTarget { target, outcome }).collect();
-    metrics.observe(&scraped, started.elapsed().as_secs_f64());
-    history.record(&scraped, request);
-    let response = answer::merge(scraped, &unfilled, request, memory);
-    metrics.observe_merge(&response.merge.stats());
-    Ok(response)
+    let targets = targets.into_iter().zip(outcomes);
+    let targets: Vec<_> =
+        targets.map(|(target, outcome)| ScrapedTarget { target, outcome }).collect();
+    metrics.observe(&targets, started.elapsed().as_secs_f64());
+    history.record(&targets, request);
+    Ok(CompletedScrape { targets, unfilled, memory })
 }

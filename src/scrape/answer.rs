@@ -67,7 +67,7 @@ pub(super) fn merge(
             }
             (TargetKind::Instance(endpoint), Err(failure)) => {
                 instances += 1;
-                failures.push(FailedInstance { name: name(endpoint), failure });
+                failures.push(FailedInstance { name: instance_name(endpoint), failure });
             }
             (TargetKind::Exporter(_), Ok(body)) => {
                 exporters_succeeded += 1;
@@ -103,7 +103,8 @@ fn own_series(text: String, format: OutputFormat) -> Option<IndexedBody> {
     }
 }
 
-fn name(endpoint: &Endpoint) -> String {
+/// For example `web/0 at 10.0.0.1:61001`.
+pub(super) fn instance_name(endpoint: &Endpoint) -> String {
     match &endpoint.index {
         Some(index) => format!("{}/{index} at {}", endpoint.process_type, endpoint.address),
         None => format!("{} at {}", endpoint.process_type, endpoint.address),

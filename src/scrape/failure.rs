@@ -129,6 +129,8 @@ pub enum ScrapeError {
         /// Value of `backends.max_connections`.
         limit: usize,
     },
+    #[error("The scrape was cancelled, because this process is stopping.")]
+    Stopping,
 }
 
 /// Failure of a target without a complete response at the deadline.

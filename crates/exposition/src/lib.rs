@@ -29,6 +29,9 @@
 //!    indexes and one chunk.
 //! 3. [`CompressedMerge`] compresses the same lines without building the plain output.
 //!
+//! [`inspect`] reports the families and labels of bodies: which families are missing in some of
+//! them, which types contradict each other, and which labels have most values.
+//!
 //! ```
 //! use exposition::{AddedLabels, Format, Limits, Merge, OutputFormat, Reader};
 //!
@@ -108,6 +111,7 @@ mod families;
 mod format;
 mod gzip;
 mod indexed_body;
+mod inspect;
 mod label_sets;
 mod labels;
 mod limits;
@@ -128,6 +132,7 @@ pub use duplicate_sample::{DuplicateSample, SampleLocation};
 pub use error::{Error, ErrorKind};
 pub use format::{Format, OutputFormat, UnknownFormat, UnsupportedMediaType};
 pub use indexed_body::IndexedBody;
+pub use inspect::{FamilyInBody, FamilyReport, InspectLimits, Inspection, LabelReport, inspect};
 pub use labels::AddedLabels;
 pub use limits::Limits;
 pub use merge::Merge;

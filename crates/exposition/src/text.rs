@@ -7,6 +7,7 @@ mod duplicates;
 mod family_mapping;
 mod index;
 mod indexer;
+mod inspect;
 mod line_breaks;
 mod merge;
 mod metadata;
@@ -29,5 +30,6 @@ use super::{
 };
 
 pub(super) use body::TextBody;
+pub(super) use inspect::inspect;
 pub(super) use merge::{LineSink, TextMerge};
 pub(super) use template::Templates;

@@ -66,7 +66,7 @@ pub(super) enum AppsError {
 
 fn refused(refused: &ScrapeError) -> String {
     match refused {
-        ScrapeError::TooLate { .. } | ScrapeError::NoConnection { .. } => {
+        ScrapeError::TooLate { .. } | ScrapeError::NoConnection { .. } | ScrapeError::Stopping => {
             format!("{refused} Try again in a few seconds.")
         }
         ScrapeError::TooLarge { .. } => {
@@ -108,9 +108,11 @@ impl ResponseError for AppsError {
             }
             Self::NoTableYet(_)
             | Self::UnknownRoutes(..)
-            | Self::NoMemory(ScrapeError::TooLate { .. } | ScrapeError::NoConnection { .. }) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            | Self::NoMemory(
+                ScrapeError::TooLate { .. }
+                | ScrapeError::NoConnection { .. }
+                | ScrapeError::Stopping,
+            ) => StatusCode::SERVICE_UNAVAILABLE,
             // The client has disconnected. The status appears in the log only.
             Self::ClientDisconnected => StatusCode::REQUEST_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,

@@ -129,23 +129,26 @@ pub(super) fn write_help(
     out.push(b'\n');
 }
 
-/// Converts the escapes of a `HELP` text. Quotes are escaped in OpenMetrics only.
+/// Converts the escapes of a `HELP` text.
 fn convert_help(text: &[u8], source: FamilyNaming, target: FamilyNaming, out: &mut Vec<u8>) {
+    unescaped_help(text, source).for_each(|plain| push_help(plain, target, out));
+}
+
+/// A `HELP` text without escapes. The backslash of an unknown escape is kept. Quotes are escaped in
+/// OpenMetrics only.
+pub(super) fn unescaped_help(text: &[u8], source: FamilyNaming) -> impl Iterator<Item = u8> {
     let mut rest = text;
-    while let [byte, after @ ..] = rest {
-        rest = after;
+    std::iter::from_fn(move || {
+        let (byte, after) = rest.split_first()?;
         let plain = match (byte, after.first()) {
-            (b'\\', Some(b'n')) => b'\n',
-            (b'\\', Some(b'\\')) => b'\\',
-            (b'\\', Some(b'"')) if source == FamilyNaming::OpenMetrics => b'"',
-            _ => {
-                push_help(*byte, target, out);
-                continue;
-            }
+            (b'\\', Some(b'n')) => Some(b'\n'),
+            (b'\\', Some(b'\\')) => Some(b'\\'),
+            (b'\\', Some(b'"')) if source == FamilyNaming::OpenMetrics => Some(b'"'),
+            _ => None,
         };
-        push_help(plain, target, out);
-        rest = after.get(1..).unwrap_or_default();
-    }
+        rest = if plain.is_some() { after.get(1..).unwrap_or_default() } else { after };
+        Some(plain.unwrap_or(*byte))
+    })
 }
 
 fn push_help(plain: u8, target: FamilyNaming, out: &mut Vec<u8>) {

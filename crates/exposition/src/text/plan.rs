@@ -16,7 +16,7 @@ use super::{
     regroup::Regrouped,
     span::Span,
 };
-use merged_families::MergedFamilies;
+pub(super) use merged_families::MergedFamilies;
 
 /// The families and lines of the output in their order.
 pub(super) struct TextPlan {
@@ -46,8 +46,6 @@ impl TextPlan {
         let mut violating = BTreeSet::new();
         loop {
             let mut planner = TextPlanner::new(instances, dialect);
-            planner.find_owners();
-            planner.find_conflicts();
             if dialect.is_openmetrics() {
                 planner.resolve_name_claims();
             }
@@ -73,11 +71,11 @@ impl TextPlan {
 }
 
 /// A family of all instances, under its name in the merge.
-struct MergedFamily {
-    name: Box<[u8]>,
+pub(super) struct MergedFamily {
+    pub(super) name: Box<[u8]>,
     /// The first `HELP` of all instances.
-    help: Option<BodyText>,
-    unit: Option<BodyText>,
+    pub(super) help: Option<BodyText>,
+    pub(super) unit: Option<BodyText>,
     types: MetricTypes,
     /// The roles of the samples that the family has in bodies.
     roles: Roles,
@@ -88,7 +86,7 @@ struct MergedFamily {
     /// The family from which this one was split off by the conversion.
     split_from: Option<usize>,
     /// Whether each sample name becomes an untyped family.
-    is_split: bool,
+    pub(super) is_split: bool,
     /// The output family of the samples, by role.
     targets: [usize; Role::ALL.len()],
     /// The sort key in the output. `None` if the family is not written.
@@ -152,50 +150,6 @@ impl<'a> TextPlanner<'a> {
 
     fn splits(&self) -> usize {
         self.merged.families.iter().filter(|merged_family| merged_family.is_split).count()
-    }
-
-    /// Assigns samples without a type to the family of which they are a part. A type of their own
-    /// is a conflict.
-    fn find_owners(&mut self) {
-        let naming = self.dialect.naming;
-        let MergedFamilies { families: all, names, .. } = &mut self.merged;
-        for index in 0..all.len() {
-            let Some(merged_family) = all.get(index) else { continue };
-            let (shape, types) = (merged_family.shape, merged_family.types);
-            let Some((base, role)) = Role::split(&merged_family.name) else { continue };
-            let owner = |name: &[u8], role| {
-                let &index = names.get(name)?;
-                all.get(index)?.types.take(role, naming).then_some((index, role))
-            };
-            let total = || owner(&[base, Role::Total.suffix()].concat(), Role::TotalCreated);
-            let found = match role {
-                Role::Created => owner(base, role).or_else(total),
-                _ => owner(base, role),
-            };
-            let Some((owner_index, role)) = found else { continue };
-            let Some(owner) = all.get_mut(owner_index) else { continue };
-            // Text formats have no other type for created timestamps.
-            let is_same = types.is_empty()
-                || matches!(role, Role::Created | Role::TotalCreated)
-                    && types.agreed() == Some(MetricType::Gauge);
-            owner.is_split |= !is_same;
-            owner.shape.join(shape.in_role(Role::Plain, role));
-            if let Some(merged_family) = all.get_mut(index) {
-                merged_family.is_split |= !is_same;
-                merged_family.owner = Some(owner_index);
-            }
-        }
-    }
-
-    fn find_conflicts(&mut self) {
-        let naming = self.dialect.naming;
-        for merged_family in &mut self.merged.families {
-            let misfits = merged_family
-                .types
-                .agreed()
-                .is_some_and(|agreed| !merged_family.shape.fits(agreed, naming));
-            merged_family.is_split |= merged_family.types.are_several() || misfits;
-        }
     }
 
     /// Decides which families are written, and with which samples.

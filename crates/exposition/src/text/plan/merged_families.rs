@@ -1,4 +1,5 @@
-//! Collects the families of all instances under their names in the output.
+//! Collects the families of all instances under their names in the output, and finds contradictions
+//! between them.
 
 use std::collections::HashMap;
 
@@ -6,16 +7,20 @@ use foldhash::quality::RandomState;
 
 use super::{
     super::{
-        body::TextBody, families::Role, family_mapping::SourceFamily, index::IndexedFamily,
-        output_dialect::OutputDialect, output_family::BodyText,
+        body::TextBody,
+        families::{FamilyNaming, MetricType, Role},
+        family_mapping::SourceFamily,
+        index::IndexedFamily,
+        output_dialect::OutputDialect,
+        output_family::BodyText,
     },
     MergedFamily,
 };
 
 /// The families of all instances.
-pub(super) struct MergedFamilies {
+pub(in super::super) struct MergedFamilies {
     /// In the order of first appearance.
-    pub(super) families: Vec<MergedFamily>,
+    pub(in super::super) families: Vec<MergedFamily>,
     pub(super) names: HashMap<Box<[u8]>, usize, RandomState>,
     /// For each instance and family, the destination of its samples.
     destinations: Vec<Vec<SampleDestination>>,
@@ -35,15 +40,19 @@ enum SampleDestination {
 }
 
 impl MergedFamilies {
-    pub(super) fn new(instances: &[TextBody], dialect: &OutputDialect) -> Self {
+    /// Collects the families, and finds contradictions between their types.
+    pub(in super::super) fn new<'a>(
+        instances: impl IntoIterator<Item = &'a TextBody>,
+        dialect: &OutputDialect,
+    ) -> Self {
         let mut merged = Self {
             families: Vec::new(),
             names: HashMap::default(),
-            destinations: Vec::with_capacity(instances.len()),
+            destinations: Vec::new(),
             split: Vec::new(),
             units: 0,
         };
-        for (i, instance) in instances.iter().enumerate() {
+        for (i, instance) in instances.into_iter().enumerate() {
             let mut destinations = Vec::with_capacity(instance.index.families.len());
             let mut expected = 0;
             for (f, family) in instance.index.families.iter().enumerate() {
@@ -54,7 +63,51 @@ impl MergedFamilies {
         }
         merged.units =
             merged.families.iter().filter(|merged_family| merged_family.unit.is_some()).count();
+        merged.find_owners(dialect.naming);
+        merged.find_conflicts(dialect.naming);
         merged
+    }
+
+    /// Assigns samples without a type to the family of which they are a part. A type of their own
+    /// is a conflict.
+    fn find_owners(&mut self, naming: FamilyNaming) {
+        let Self { families: all, names, .. } = self;
+        for index in 0..all.len() {
+            let Some(merged_family) = all.get(index) else { continue };
+            let (shape, types) = (merged_family.shape, merged_family.types);
+            let Some((base, role)) = Role::split(&merged_family.name) else { continue };
+            let owner = |name: &[u8], role| {
+                let &index = names.get(name)?;
+                all.get(index)?.types.take(role, naming).then_some((index, role))
+            };
+            let total = || owner(&[base, Role::Total.suffix()].concat(), Role::TotalCreated);
+            let found = match role {
+                Role::Created => owner(base, role).or_else(total),
+                _ => owner(base, role),
+            };
+            let Some((owner_index, role)) = found else { continue };
+            let Some(owner) = all.get_mut(owner_index) else { continue };
+            // Text formats have no other type for created timestamps.
+            let is_same = types.is_empty()
+                || matches!(role, Role::Created | Role::TotalCreated)
+                    && types.agreed() == Some(MetricType::Gauge);
+            owner.is_split |= !is_same;
+            owner.shape.join(shape.in_role(Role::Plain, role));
+            if let Some(merged_family) = all.get_mut(index) {
+                merged_family.is_split |= !is_same;
+                merged_family.owner = Some(owner_index);
+            }
+        }
+    }
+
+    fn find_conflicts(&mut self, naming: FamilyNaming) {
+        for merged_family in &mut self.families {
+            let misfits = merged_family
+                .types
+                .agreed()
+                .is_some_and(|agreed| !merged_family.shape.fits(agreed, naming));
+            merged_family.is_split |= merged_family.types.are_several() || misfits;
+        }
     }
 
     /// Adds a family of one instance.
@@ -155,6 +208,24 @@ impl MergedFamilies {
 
     /// The index of the output family of the samples in `role`.
     pub(super) fn target_of(&self, instance: usize, family: u32, role: Role) -> usize {
+        let (index, role) = self.destination_of(instance, family, role);
+        let merged_family = self.families.get(index);
+        merged_family
+            .and_then(|merged_family| merged_family.targets.get(role as usize))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The index of the family to which the samples in `role` belong if there are no conflicts.
+    pub(in super::super) fn family_of(&self, instance: usize, family: u32, role: Role) -> usize {
+        let (index, _) = self.destination_of(instance, family, role);
+        let owner = self.families.get(index).and_then(|merged_family| merged_family.owner);
+        owner.unwrap_or(index)
+    }
+
+    /// The index of the family to which the conversion moves the samples in `role`, and their role
+    /// there.
+    fn destination_of(&self, instance: usize, family: u32, role: Role) -> (usize, Role) {
         let destination = self
             .destinations
             .get(instance)
@@ -168,10 +239,6 @@ impl MergedFamilies {
                 .map_or((0, role), |&(_, index, role)| (index, role)),
             None => (0, role),
         };
-        let merged_family = self.families.get(index as usize);
-        merged_family
-            .and_then(|merged_family| merged_family.targets.get(role as usize))
-            .copied()
-            .unwrap_or_default()
+        (index as usize, role)
     }
 }

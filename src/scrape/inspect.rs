@@ -1,0 +1,73 @@
+//! Inspects what an app exposes: a scrape whose bodies are reported instead of sent.
+
+use super::{
+    CompletedScrape, FailedInstance, MemoryBudget, ScrapeClient, ScrapeError, ScrapeHistory,
+    ScrapeLimits, ScrapeMetrics, ScrapePlan, ScrapeRequest, answer, outcome::ScrapedTarget,
+    plan::TargetKind, scrape_targets,
+};
+use exposition::{InspectLimits, Inspection, Merge, OutputFormat, Stats};
+use tokio::sync::Semaphore;
+
+/// Limits the memory of reports, which is not part of the memory budget. With the default
+/// [`InspectLimits`] one report has at most about 50 MB.
+static INSPECTIONS: Semaphore = Semaphore::const_new(2);
+
+/// What the instances of an app expose.
+#[derive(Debug)]
+pub struct Inspected {
+    pub report: Inspection,
+    /// Names of the instances that returned metrics, in the order of the bodies in `report`.
+    pub instances: Vec<String>,
+    pub failures: Vec<FailedInstance>,
+    /// The changes that a merge of the bodies makes.
+    pub stats: Stats,
+}
+
+/// Scrapes the instances of `plan` and reports their families and labels. The formats of `request`
+/// must be text or OpenMetrics.
+///
+/// # Errors
+///
+/// As for [`scrape`](super::scrape), or the process is stopping.
+pub async fn inspect(
+    client: &ScrapeClient,
+    plan: ScrapePlan,
+    request: &ScrapeRequest,
+    limits: &ScrapeLimits,
+    metrics: &ScrapeMetrics,
+    history: &ScrapeHistory,
+    budget: &MemoryBudget,
+) -> Result<Inspected, ScrapeError> {
+    let CompletedScrape { targets, memory, .. } =
+        scrape_targets(client, plan, request, limits, metrics, history, budget).await?;
+    let output = request.negotiated.target();
+    let permit = INSPECTIONS.acquire().await.map_err(|_| ScrapeError::Stopping)?;
+    let inspected = tokio::task::spawn_blocking(move || {
+        let inspected = inspect_bodies(targets, output);
+        // The bodies are dropped. Memory and permit are released even if the client has
+        // disconnected meanwhile.
+        drop((memory, permit));
+        inspected
+    });
+    let inspected = inspected.await.map_err(|_| ScrapeError::Stopping)?;
+    metrics.observe_merge(&inspected.stats);
+    Ok(inspected)
+}
+
+fn inspect_bodies(targets: Vec<ScrapedTarget>, output: OutputFormat) -> Inspected {
+    let (mut instances, mut bodies, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    for ScrapedTarget { target, outcome } in targets {
+        let TargetKind::Instance(endpoint) = &target.kind else { continue };
+        let name = answer::instance_name(endpoint);
+        match outcome.result {
+            Ok(body) => {
+                instances.push(name);
+                bodies.push(body);
+            }
+            Err(failure) => failures.push(FailedInstance { name, failure }),
+        }
+    }
+    let report = exposition::inspect(&bodies, output, &InspectLimits::default());
+    let stats = Merge::new(output, bodies).stats();
+    Inspected { report, instances, failures, stats }
+}
