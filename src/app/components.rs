@@ -17,7 +17,10 @@ use crate::{
     events::{EventMetrics, Events},
     http::{
         access::{Access, AccessMetrics, Operators},
-        apps::Apps,
+        apps::{
+            Apps,
+            pages::{AppIndexes, AppPages},
+        },
         auth::BasicCredentials,
         browser::OwnOrigin,
         doc::Doc,
@@ -103,6 +106,7 @@ pub(super) struct Components {
 #[derive(Clone)]
 pub(super) struct HttpData {
     pub(super) apps: web::Data<Apps>,
+    pub(super) app_pages: web::Data<AppPages>,
     pub(super) health: web::Data<Health>,
     pub(super) overview: web::Data<Overview>,
     pub(super) doc: web::Data<Doc>,
@@ -281,6 +285,10 @@ impl Components {
         HttpData {
             sd: web::Data::new(sd),
             apps: web::Data::new(apps),
+            app_pages: web::Data::new(AppPages {
+                base_url: config.base_url.clone(),
+                indexes: AppIndexes::default(),
+            }),
             health: web::Data::new(self.health()),
             overview: web::Data::new(overview),
             doc: web::Data::new(Doc {

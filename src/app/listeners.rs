@@ -99,6 +99,7 @@ impl<'a> Listeners<'a> {
                 .app_data(base_path.clone())
                 .app_data(heads.clone())
                 .app_data(data.apps.clone())
+                .app_data(data.app_pages.clone())
                 .app_data(data.health.clone())
                 .app_data(data.overview.clone())
                 .app_data(data.doc.clone())

@@ -83,6 +83,12 @@ pub enum AppKeyError {
     TooLong,
 }
 
+impl From<&AppGuid> for AppKey {
+    fn from(id: &AppGuid) -> Self {
+        Self { text: id.as_str().to_owned(), prefer: Prefer::Name }
+    }
+}
+
 impl AppKey {
     /// The longest accepted key, in bytes.
     pub const MAX_LEN: usize = 2048;

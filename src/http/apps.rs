@@ -1,17 +1,18 @@
-//! `/v1/apps/…` and `/v2/apps/…`: metrics and descriptions of apps.
+//! `/v1/apps/…` and `/v2/apps/…`: metrics and descriptions of apps; `/apps…`: their pages.
 //!
 //! `/v2` is identical to `/v1`, except that it requests only text format 0.0.4 from instances.
 
 mod body;
 mod description;
 mod error;
+pub mod pages;
 mod request;
 mod scraper;
 
 use crate::{
     broker::{ActiveBinding, BindingTable, Scope},
     discovery::{DEFAULT_PROCESS_TYPE, Endpoint, Match, RouteTable, Snapshot},
-    domain::ScrapeOptions,
+    domain::{AppKey, ScrapeOptions},
     http::{
         accept::accepts_gzip,
         access::{Access, Caller, visible},
@@ -68,11 +69,13 @@ pub struct Apps {
 /// Path prefix of the API that supports text format 0.0.4 only.
 const TEXT_ONLY: &str = "/v2/";
 
-/// Adds the routes. Requires [`Apps`] and the worker's [`ScrapeClient`] as app data.
+/// Adds the routes. Requires [`Apps`], [`pages::AppPages`] and the worker's [`ScrapeClient`] as app
+/// data.
 pub fn configure(config: &mut web::ServiceConfig) {
     for version in ["/v1/apps", "/v2/apps"] {
         config.service(super::read_only(&format!("{version}/{{rest:.*}}"), apps));
     }
+    pages::configure(config);
 }
 
 async fn apps(
@@ -102,15 +105,7 @@ async fn answer(
         return Err(AppsError::OwnCredential);
     }
     let table = apps.table.snapshot();
-    let found = table.find(&app_request.key);
-    if found.is_empty() {
-        return Err(apps.unknown(&table, &app_request));
-    }
-    let visible_match = |one| visible(one, |app| caller.sees(app));
-    let found: Vec<_> = found.into_iter().filter_map(visible_match).collect();
-    if found.is_empty() {
-        return Err(apps.access.forbidden().into());
-    }
+    let found = apps.find(&caller, &table, &app_request.key)?;
     if app_request.view == View::Description {
         return Ok(HttpResponse::Ok().json(description::describe(
             &table,
@@ -159,11 +154,30 @@ async fn answer(
 }
 
 impl Apps {
-    fn unknown(&self, table: &Snapshot, app_request: &AppRequest) -> AppsError {
+    /// The apps that `key` matches, as far as the caller sees them. Never empty.
+    fn find<'a>(
+        &self,
+        caller: &Caller,
+        table: &'a Snapshot,
+        key: &'a AppKey,
+    ) -> Result<Vec<Match<'a>>, AppsError> {
+        let found = table.find(key);
+        if found.is_empty() {
+            return Err(self.unknown(table, key));
+        }
+        let visible_match = |one| visible(one, |app| caller.sees(app));
+        let found: Vec<_> = found.into_iter().filter_map(visible_match).collect();
+        if found.is_empty() {
+            return Err(self.access.forbidden().into());
+        }
+        Ok(found)
+    }
+
+    fn unknown(&self, table: &Snapshot, key: &AppKey) -> AppsError {
         if !table.has_table() {
             return AppsError::NoTableYet(readiness::waiting_for(table));
         }
-        let key = app_request.key.as_str();
+        let key = key.as_str();
         let unknown = readiness::unknown_for(table, self.keep, key);
         match unknown.is_empty() {
             true => AppsError::UnknownApp(key.to_owned()),

@@ -9,6 +9,11 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// Like [`SEGMENT`], with the colon of Tsuru's app ids.
 const APP: &AsciiSet = &SEGMENT.remove(b':');
 
+/// Path of the page of an app below the path of the public URL. `app` is its GUID or another key.
+pub(super) fn app_path(app: &str) -> String {
+    format!("/apps/{}", utf8_percent_encode(app, APP))
+}
+
 /// URL of the merged metrics of an app.
 pub(super) fn metrics(base_url: &BaseUrl, app: &AppGuid) -> String {
     format!("{base_url}/v1/apps/{}/metrics", utf8_percent_encode(app.as_str(), APP))
@@ -17,6 +22,11 @@ pub(super) fn metrics(base_url: &BaseUrl, app: &AppGuid) -> String {
 /// URL of the merged metrics of an app without external exporters.
 pub(super) fn only_app_metrics(base_url: &BaseUrl, app: &AppGuid) -> String {
     format!("{base_url}/v1/apps/{}/only-app-metrics", utf8_percent_encode(app.as_str(), APP))
+}
+
+/// Path of the page of a provisioned Prometheus below the path of the public URL.
+pub(super) fn prometheus_path(instance: &InstanceId) -> String {
+    format!("/prometheus/{}/", utf8_percent_encode(instance.as_str(), SEGMENT))
 }
 
 /// URL of a provisioned Prometheus: its page, and the base of its query API.

@@ -3,7 +3,7 @@
 //! The raw path is parsed: a percent-encoded slash is part of the key, and the path patterns of
 //! actix would decode it too early.
 
-use crate::domain::{AppKey, AppKeyError, MetricsPath, Prefer};
+use crate::domain::{AppGuid, AppKey, AppKeyError, MetricsPath, Prefer};
 use percent_encoding::percent_decode_str;
 use std::net::SocketAddr;
 
@@ -50,6 +50,8 @@ pub(super) enum BadRequest {
     MetricPath(#[from] crate::domain::MetricsPathError),
     #[error("the query parameter {0:?} is given twice; give it once")]
     Twice(&'static str),
+    #[error("{0} must be {1}")]
+    Parameter(&'static str, String),
 }
 
 /// Query parameters of Scrapebroker. All others are forwarded to the instances.
@@ -102,6 +104,11 @@ impl AppRequest {
         // Prometheus encodes query parameters like forms.
         let process_type = process_type.map(|name| decode(&name.replace('+', " "))).transpose()?;
         Ok(Self { key, view, metric_path, process_type, forwarded })
+    }
+
+    /// A request for an app without any parameters.
+    pub(super) fn of_app(id: &AppGuid, view: View) -> Self {
+        Self { key: id.into(), view, metric_path: None, process_type: None, forwarded: Vec::new() }
     }
 
     /// The texts that are forwarded to the app.
@@ -172,7 +179,7 @@ fn split_query(query: &str) -> Result<(OwnParams, Vec<String>), BadRequest> {
 
 /// Percent-decoding. `+` is not decoded to a space, because keys and paths are not encoded like
 /// forms.
-fn decode(text: &str) -> Result<String, BadRequest> {
+pub(super) fn decode(text: &str) -> Result<String, BadRequest> {
     match percent_decode_str(text).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
         Err(_) => Err(BadRequest::NotUtf8),

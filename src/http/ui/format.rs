@@ -1,6 +1,9 @@
-//! Values as text for people.
+//! Values as text for people. Templates pass references.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt::Display,
+    time::{Duration, SystemTime},
+};
 
 /// Maximum length of a text of users on a page, in characters.
 const MAX_TEXT: usize = 200;
@@ -16,13 +19,18 @@ pub fn text(text: &str) -> String {
     shown
 }
 
-/// A size in bytes, as in `1.5 MiB`.
-pub fn size(bytes: u64) -> String {
-    bytesize::ByteSize::b(bytes).display().iec().to_string()
+/// Splits a text at backticks. Parts between two of them are commands.
+pub fn commands(text: &str) -> impl Iterator<Item = (bool, &str)> {
+    text.split('`').enumerate().map(|(index, part)| (index % 2 == 1, part))
 }
 
-/// A number, with thousands separated by spaces that do not break.
-pub fn count(number: u64) -> String {
+/// A size in bytes, as in `1.5 MiB`.
+pub fn size(bytes: &u64) -> String {
+    bytesize::ByteSize::b(*bytes).display().iec().to_string()
+}
+
+/// An integer, with thousands separated by spaces that do not break.
+pub fn count(number: impl Display) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -35,13 +43,14 @@ pub fn count(number: u64) -> String {
 }
 
 /// The number and the noun, in the plural if it is not 1.
-pub fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", count(number))
+pub fn counted(number: impl Display, noun: &str) -> String {
+    let number = count(number);
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// The duration of a request, with three significant digits: `3.21 ms`, `1.50 s`.
-pub fn seconds(duration: Duration) -> String {
+pub fn seconds(duration: &Duration) -> String {
     let seconds = duration.as_secs_f64();
     let (value, unit) = if seconds < 1.0 { (seconds * 1e3, "ms") } else { (seconds, "s") };
     let decimals = match value {
@@ -53,7 +62,7 @@ pub fn seconds(duration: Duration) -> String {
 }
 
 /// A long duration with at most two units, as in `3 days 2 h`.
-pub fn long(duration: Duration) -> String {
+pub fn long(duration: &Duration) -> String {
     let total = duration.as_secs();
     let units = [("days", total / 86_400), ("h", total / 3600 % 24), ("min", total / 60 % 60)];
     let shown = units.into_iter().skip_while(|(_, number)| *number == 0).take(2);
@@ -68,8 +77,8 @@ pub fn long(duration: Duration) -> String {
 }
 
 /// How long ago `at` was, as in `12 s ago`. The script of the pages has the same units.
-pub fn ago(at: SystemTime) -> String {
-    let seconds = SystemTime::now().duration_since(at).unwrap_or_default().as_secs();
+pub fn ago(at: &SystemTime) -> String {
+    let seconds = SystemTime::now().duration_since(*at).unwrap_or_default().as_secs();
     match seconds {
         0 => "now".to_owned(),
         1..60 => format!("{seconds} s ago"),
@@ -80,12 +89,12 @@ pub fn ago(at: SystemTime) -> String {
 }
 
 /// As in `2026-01-31T12:00:00Z`.
-pub fn rfc3339(at: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(at).to_string()
+pub fn rfc3339(at: &SystemTime) -> String {
+    humantime::format_rfc3339_seconds(*at).to_string()
 }
 
 /// The time of day in UTC, as in `12:00:00`.
-pub fn time_of_day(at: SystemTime) -> String {
+pub fn time_of_day(at: &SystemTime) -> String {
     let text = rfc3339(at);
     text.get(11..19).unwrap_or_default().to_owned()
 }
@@ -111,7 +120,7 @@ mod tests {
             (s(1.5), "1.50 s"),
             (s(123.4), "123 s"),
         ] {
-            assert_eq!(seconds(duration), text);
+            assert_eq!(seconds(&duration), text);
         }
         for (seconds, text) in [
             (0, "0 s"),
@@ -123,7 +132,7 @@ mod tests {
             (90_061, "1 day 1 h"),
             (200_000, "2 days 7 h"),
         ] {
-            assert_eq!(long(Duration::from_secs(seconds)), text);
+            assert_eq!(long(&Duration::from_secs(seconds)), text);
         }
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1 000"), (1_234_567, "1 234 567")] {
             assert_eq!(count(number).replace('\u{202f}', " "), text);
@@ -131,7 +140,7 @@ mod tests {
         assert_eq!(counted(1, "instance"), "1 instance");
         assert_eq!(counted(0, "instance"), "0 instances");
         assert_eq!((percent(1, 3), percent(5, 0), percent(9, 3)), (33, 0, 100));
-        assert_eq!(time_of_day(SystemTime::UNIX_EPOCH + s(3723.0)), "01:02:03");
+        assert_eq!(time_of_day(&(SystemTime::UNIX_EPOCH + s(3723.0))), "01:02:03");
     }
 
     #[test]
@@ -150,9 +159,9 @@ mod tests {
             (7200, "2 h ago"),
             (90_000, "1 d ago"),
         ] {
-            assert_eq!(ago(SystemTime::now() - Duration::from_secs(seconds)), text);
+            assert_eq!(ago(&(SystemTime::now() - Duration::from_secs(seconds))), text);
         }
-        assert_eq!(ago(SystemTime::now() + Duration::from_secs(60)), "now");
+        assert_eq!(ago(&(SystemTime::now() + Duration::from_secs(60))), "now");
     }
 
     fn seconds_of(seconds: f64) -> Duration {

@@ -1,5 +1,7 @@
 //! Header and navigation of all pages.
 
+use crate::{broker::Scope, http::access::Caller};
+
 /// A group of pages. Each has a link in the navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
@@ -59,6 +61,18 @@ impl Section {
 }
 
 impl Viewer {
+    pub fn of(caller: &Caller) -> Self {
+        match caller {
+            Caller::Anyone => Self::Anonymous,
+            Caller::Operator => Self::Operator,
+            Caller::Token(scope) | Caller::OptionalToken(scope) => match scope {
+                Scope::App(_) | Scope::Space(_) | Scope::PrometheusTargets(..) => Self::Apps,
+                Scope::Query(_) => Self::Prometheus,
+                Scope::Events(_) => Self::Queue,
+            },
+        }
+    }
+
     fn may_open(self, section: Section) -> bool {
         match section {
             Section::Overview | Section::Doc => true,

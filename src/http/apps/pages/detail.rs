@@ -1,0 +1,299 @@
+//! `/apps/{app}`: the instances of one app, their last scrapes, and how to use its metrics.
+
+mod plots;
+
+use super::{AppPages, visible_app};
+use crate::{
+    broker::PrometheusSnapshot,
+    discovery::Snapshot,
+    domain::AppGuid,
+    http::{
+        access::Caller,
+        apps::{
+            Apps, AppsError,
+            description::{AppDescription, HistoryPoint, InstanceDescription, describe_app},
+        },
+        ui::{self, Layout, Section, Viewer, format, plot::Plot},
+        urls::prometheus_path,
+    },
+    scrape::{ScrapeHistory, ScrapedBy},
+};
+use actix_web::{HttpRequest, HttpResponse};
+use askama::Template;
+use serde::Serialize;
+use std::{net::IpAddr, time::SystemTime};
+use url::form_urlencoded;
+
+/// Number of instances on one page.
+const PER_PAGE: usize = 100;
+
+#[derive(Template)]
+#[template(path = "app.html")]
+struct DetailPage<'a> {
+    layout: Layout<'a>,
+    path: String,
+    twin: &'a DetailTwin,
+    counts: InstanceCounts,
+    selected: Option<InstanceState>,
+    /// The instances of this page of the list, failing ones first.
+    instances: Vec<&'a InstanceDescription>,
+    matching: usize,
+    page: usize,
+    pages: usize,
+    scraped_at: Option<SystemTime>,
+    plots: Vec<Plot>,
+}
+
+#[derive(Serialize)]
+struct DetailTwin {
+    route_table_age_seconds: Option<f64>,
+    #[serde(flatten)]
+    app: AppDescription,
+    scraped_by: Option<ScraperDescription>,
+    /// The dedicated Prometheus servers that scrape the app.
+    prometheus: Vec<BoundPrometheus>,
+}
+
+#[derive(Serialize)]
+struct ScraperDescription {
+    agent: String,
+    role: &'static str,
+    /// For viewers with credentials for the app only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    at: String,
+    #[serde(skip)]
+    time: SystemTime,
+}
+
+#[derive(Serialize)]
+struct BoundPrometheus {
+    name: String,
+    path: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InstanceState {
+    Failing,
+    Up,
+    Unscraped,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct InstanceCounts {
+    all: usize,
+    up: usize,
+    failing: usize,
+    unscraped: usize,
+}
+
+pub(super) fn respond(
+    request: &HttpRequest,
+    apps: &Apps,
+    pages: &AppPages,
+    caller: &Caller,
+    table: &Snapshot,
+    id: &AppGuid,
+) -> Result<HttpResponse, AppsError> {
+    let unknown = || AppsError::UnknownApp(id.as_str().to_owned());
+    let found = visible_app(caller, table, id).ok_or_else(unknown)?;
+    let active = apps.binding_for(caller, id.as_str());
+    let mut app = describe_app(table, &found, active.as_deref(), &apps.last);
+    app.instances.sort_by_key(|it| state(it) != InstanceState::Failing);
+    let selection = Selection::parse(request.query_string());
+    let shown = selection.shown(&app.instances);
+    for index in &shown.positions {
+        let instance = &mut app.instances[*index];
+        instance.history = history(&apps.last, id, &instance.address);
+    }
+    let summary = apps.last.summary(id);
+    let scraped_by = summary.as_ref().map(|it| &*it.scraped_by);
+    let is_authorized = caller.is_authorized_for(found.app);
+    let twin = DetailTwin {
+        route_table_age_seconds: table.age().map(|age| age.as_secs_f64()),
+        app,
+        scraped_by: scraped_by.map(|it| ScraperDescription::new(it, is_authorized)),
+        prometheus: bound_prometheus(apps, id),
+    };
+    let detail = DetailPage {
+        layout: Layout::new(pages.base_url.path(), Section::Apps, Viewer::of(caller)),
+        path: pages.path_of(id.as_str()),
+        counts: InstanceCounts::of(&twin.app.instances),
+        selected: selection.state,
+        instances: shown.positions.iter().map(|index| &twin.app.instances[*index]).collect(),
+        matching: shown.matching,
+        page: shown.page,
+        pages: shown.pages,
+        scraped_at: summary.as_ref().map(|it| it.at),
+        plots: plots::plots(&twin.app.instances),
+        twin: &twin,
+    };
+    Ok(ui::respond(request, &detail, &twin))
+}
+
+fn history(last: &ScrapeHistory, id: &AppGuid, address: &str) -> Vec<HistoryPoint> {
+    let points = address.parse().map(|address| last.points(id, address)).unwrap_or_default();
+    points.into_iter().map(HistoryPoint).collect()
+}
+
+/// The dedicated Prometheus servers to which the app is bound.
+fn bound_prometheus(apps: &Apps, id: &AppGuid) -> Vec<BoundPrometheus> {
+    let all = apps.bound.all_prometheus();
+    let bound = all.values().filter(|it| it.targets.binding_for(id.as_str()).is_some());
+    let describe = |it: &std::sync::Arc<PrometheusSnapshot>| BoundPrometheus {
+        name: it.names.instance.clone().unwrap_or_else(|| it.instance_id.to_string()),
+        path: prometheus_path(&it.instance_id),
+    };
+    let mut bound: Vec<_> = bound.map(describe).collect();
+    bound.sort_by(|a, b| a.name.cmp(&b.name));
+    bound
+}
+
+impl ScraperDescription {
+    fn new(scraped_by: &ScrapedBy, is_authorized: bool) -> Self {
+        Self {
+            agent: scraped_by.agent.to_string(),
+            role: scraped_by.role.as_str(),
+            address: scraped_by.address.filter(|_| is_authorized),
+            at: humantime::format_rfc3339_millis(scraped_by.at).to_string(),
+            time: scraped_by.at,
+        }
+    }
+
+    /// The role as a part of a sentence.
+    fn credentials(&self) -> &'static str {
+        match self.role {
+            "operator" => "with the credentials of an operator",
+            "token" => "with a token",
+            "prometheus" => "as a dedicated Prometheus",
+            "page" => "from this page",
+            _ => "without credentials",
+        }
+    }
+}
+
+/// The part of the instances that is shown.
+struct Selection {
+    state: Option<InstanceState>,
+    page: usize,
+}
+
+impl Selection {
+    /// Unknown values select everything: these parameters are only links of the page.
+    fn parse(query: &str) -> Self {
+        let mut selection = Self { state: None, page: 1 };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "state" => {
+                    selection.state =
+                        InstanceState::ALL.into_iter().find(|state| state.as_str() == value);
+                }
+                "page" => selection.page = value.parse().unwrap_or(1),
+                _ => {}
+            }
+        }
+        selection
+    }
+
+    fn shown(&self, instances: &[InstanceDescription]) -> ShownInstances {
+        let matches =
+            |it: &InstanceDescription| self.state.is_none_or(|wanted| state(it) == wanted);
+        let matching = instances.iter().enumerate().filter(|(_, it)| matches(it));
+        let matching: Vec<_> = matching.map(|(index, _)| index).collect();
+        let pages = matching.len().div_ceil(PER_PAGE).max(1);
+        let page = self.page.clamp(1, pages);
+        let positions = matching.iter().skip((page - 1) * PER_PAGE).take(PER_PAGE);
+        ShownInstances {
+            positions: positions.copied().collect(),
+            matching: matching.len(),
+            page,
+            pages,
+        }
+    }
+}
+
+/// The instances of one page of the list.
+struct ShownInstances {
+    positions: Vec<usize>,
+    /// Number of instances on all pages.
+    matching: usize,
+    page: usize,
+    pages: usize,
+}
+
+impl InstanceState {
+    const ALL: [Self; 3] = [Self::Failing, Self::Up, Self::Unscraped];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::Up => "up",
+            Self::Unscraped => "unscraped",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Failing => "Failing",
+            Self::Up => "Up",
+            Self::Unscraped => "Not scraped",
+        }
+    }
+}
+
+fn state(instance: &InstanceDescription) -> InstanceState {
+    match &instance.last_scrape {
+        None => InstanceState::Unscraped,
+        Some(last) if last.up => InstanceState::Up,
+        Some(_) => InstanceState::Failing,
+    }
+}
+
+impl InstanceCounts {
+    fn of(instances: &[InstanceDescription]) -> Self {
+        let mut counts = Self { all: instances.len(), ..Self::default() };
+        for instance in instances {
+            *match state(instance) {
+                InstanceState::Up => &mut counts.up,
+                InstanceState::Failing => &mut counts.failing,
+                InstanceState::Unscraped => &mut counts.unscraped,
+            } += 1;
+        }
+        counts
+    }
+
+    fn of_state(&self, state: InstanceState) -> usize {
+        match state {
+            InstanceState::Up => self.up,
+            InstanceState::Failing => self.failing,
+            InstanceState::Unscraped => self.unscraped,
+        }
+    }
+}
+
+impl DetailPage<'_> {
+    /// The state of all instances as a sentence.
+    fn status(&self) -> String {
+        let InstanceCounts { all, up, failing, unscraped } = self.counts;
+        let all_instances = format::counted(all, "instance");
+        if unscraped == all {
+            return format!("{all_instances}, not scraped yet.");
+        }
+        let mut status = format!("{up} of {all_instances} up");
+        if failing > 0 {
+            status.push_str(&format!(", {failing} failing"));
+        }
+        if unscraped > 0 {
+            status.push_str(&format!(", {unscraped} not scraped"));
+        }
+        status.push('.');
+        status
+    }
+
+    fn page_link(&self, page: usize) -> String {
+        match self.selected {
+            Some(state) => format!("?state={}&page={page}#instances", state.as_str()),
+            None => format!("?page={page}#instances"),
+        }
+    }
+}

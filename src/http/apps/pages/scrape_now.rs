@@ -1,0 +1,73 @@
+//! `POST /apps/{app}/scrape`: scrapes all instances for the page of the app.
+
+use super::visible_app;
+use crate::{
+    domain::AppGuid,
+    http::{
+        access::Caller,
+        apps::{
+            Apps, AppsError,
+            request::{AppRequest, View},
+            scraper,
+        },
+    },
+    scrape::{self, NegotiatedFormats, OwnSeries, ScrapeClient, ScrapeRequest, ScraperRole},
+};
+use actix_web::HttpRequest;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Instances get the same `Accept` header as from Prometheus without native histograms, so that
+/// they respond in the usual format.
+const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+
+/// Scrapes the app. The history of scrapes has the result; the merged metrics are dropped.
+pub(super) async fn run(
+    request: &HttpRequest,
+    apps: &Apps,
+    client: &ScrapeClient,
+    caller: &Caller,
+    id: &AppGuid,
+) -> Result<(), AppsError> {
+    let scrape_request = scrape_request(request, apps, caller)?;
+    let plan = {
+        let table = apps.table.snapshot();
+        let unknown = || AppsError::UnknownApp(id.as_str().to_owned());
+        let found = visible_app(caller, &table, id).ok_or_else(unknown)?;
+        let app_request = AppRequest::of_app(id, View::OnlyAppMetrics);
+        apps.select(caller, &[found], &scrape_request, &app_request)?
+    };
+    scrape::scrape(
+        client,
+        plan,
+        &scrape_request,
+        &apps.limits,
+        &apps.metrics,
+        &apps.last,
+        &apps.budget,
+    )
+    .await?;
+    Ok(())
+}
+
+/// The parameters of a scrape for a page. Headers of the browser are not sent to apps.
+pub(super) fn scrape_request(
+    request: &HttpRequest,
+    apps: &Apps,
+    caller: &Caller,
+) -> Result<ScrapeRequest, AppsError> {
+    let mut scraper = scraper::scraped_by(request, caller, &apps.access);
+    scraper.role = ScraperRole::Page;
+    Ok(ScrapeRequest {
+        deadline: Instant::now() + apps.timeouts.total(None),
+        negotiated: NegotiatedFormats::new(Some(ACCEPT), false),
+        metric_path: None,
+        query: Vec::new(),
+        headers: Vec::new(),
+        forwarded_for: None,
+        public_scheme: apps.scheme,
+        via: super::via(request.headers(), &apps.own_id)?,
+        series: OwnSeries::FailuresOnly,
+        scraper: Arc::new(scraper),
+    })
+}
