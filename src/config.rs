@@ -234,6 +234,17 @@ pub enum Provisioner {
     None,
 }
 
+impl Provisioner {
+    /// As in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Tsuru => "tsuru",
+            Self::None => "none",
+        }
+    }
+}
+
 /// `backends`
 #[derive(Clone, Debug)]
 pub struct Backends {

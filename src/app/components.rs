@@ -271,6 +271,12 @@ impl Components {
             table: self.discovery.table.clone(),
             access: self.access.clone(),
             broker: self.broker.clone(),
+            bound: self.broker.binding_table(),
+            last: Arc::clone(&self.last),
+            pools: self.query_pools.pools.clone(),
+            events: self.events.clone(),
+            provisioner: config.prometheus.provisioner.as_str(),
+            started: self.started,
             warning: self.warning,
         };
         let sd = Sd::new(SdSettings {

@@ -18,11 +18,8 @@ use std::{
 };
 
 pub(super) fn prometheus(s: &mut Section<'_>, search: Vec<PathBuf>) -> Read<Prometheus> {
-    let provisioners = [
-        ("process", Provisioner::Process),
-        ("tsuru", Provisioner::Tsuru),
-        ("none", Provisioner::None),
-    ];
+    let provisioners = [Provisioner::Process, Provisioner::Tsuru, Provisioner::None];
+    let provisioners = provisioners.map(|it| (it.as_str(), it));
     let provisioner = s.value("provisioner", "process", values::choice(&provisioners));
     let binary = s.value("binary", "prometheus", values::path);
     let promtool = s.value("promtool", "promtool", values::path);

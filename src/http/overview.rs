@@ -1,18 +1,31 @@
-//! `/`: the state of this installation.
+//! `/`: the state of this installation, and what needs attention.
+
+mod attention;
+mod health;
 
 use crate::{
-    broker::Broker,
-    discovery::{RouteTable, SourceStatus},
+    broker::{BindingTable, Broker},
+    discovery::RouteTable,
     domain::BaseUrl,
+    events::Events,
     http::{
-        access::{Access, Caller, Denied},
+        access::{Access, Denied},
         lifecycle::Lifecycle,
         read_only,
-        ui::{self, Layout, Section, Viewer},
+        ui::{self, Layout, Section, Viewer, format},
     },
+    query::Pool,
+    scrape::ScrapeHistory,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use askama::Template;
+use attention::{Attention, Severity};
+use health::InstallationHealth;
+use serde::Serialize;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// State of the handler, shared by all workers.
 #[derive(Clone, Debug)]
@@ -23,6 +36,13 @@ pub struct Overview {
     pub table: RouteTable,
     pub access: Access,
     pub broker: Broker,
+    pub bound: BindingTable,
+    pub last: Arc<ScrapeHistory>,
+    pub pools: Vec<Pool>,
+    pub events: Events,
+    /// How Prometheus instances run, as in the configuration.
+    pub provisioner: &'static str,
+    pub started: Instant,
     /// Set if bindings are stored on a disk that may be lost.
     pub warning: Option<&'static str>,
 }
@@ -31,28 +51,29 @@ pub struct Overview {
 #[template(path = "overview.html")]
 struct OverviewPage<'a> {
     layout: Layout<'a>,
-    version: &'static str,
-    warning: Option<&'static str>,
-    ready: bool,
-    waiting: &'static str,
-    /// Visible to operators only.
-    details: Option<Details<'a>>,
+    twin: &'a OverviewTwin,
     /// Whether to offer a login for the details. False if the request contained credentials.
     offer_login: bool,
 }
 
-struct Details<'a> {
-    database: Option<String>,
-    apps: usize,
-    instances: usize,
-    sources: Vec<Source<'a>>,
+#[derive(Serialize)]
+struct OverviewTwin {
+    version: &'static str,
+    uptime_seconds: u64,
+    ready: bool,
+    /// Why it is not ready.
+    waiting: Option<&'static str>,
+    warning: Option<&'static str>,
+    /// For operators.
+    #[serde(flatten)]
+    details: Option<Details>,
 }
 
-struct Source<'a> {
-    name: &'a str,
-    age_seconds: Option<u64>,
-    endpoints: usize,
-    error: Option<&'a str>,
+#[derive(Serialize)]
+struct Details {
+    attention: Vec<Attention>,
+    #[serde(flatten)]
+    health: InstallationHealth,
 }
 
 /// Adds `/` and the assets of all pages. Requires [`Overview`] as app data.
@@ -65,44 +86,46 @@ const DETAILS: &str = "details";
 
 async fn show(request: HttpRequest, overview: web::Data<Overview>) -> Result<HttpResponse, Denied> {
     let has_credentials = request.headers().contains_key(header::AUTHORIZATION);
-    let is_operator = if request.query_string() == DETAILS {
+    let viewer = if request.query_string() == DETAILS {
         overview.access.operator(&request).await?;
-        true
+        Viewer::Operator
     } else if has_credentials {
-        matches!(overview.access.known(&request).await?, (Caller::Operator, _))
+        let (caller, _) = overview.access.known(&request).await?;
+        Viewer::of(&caller)
     } else {
-        false
+        Viewer::Anonymous
     };
-    let table = overview.table.snapshot();
-    let details = || {
-        let (apps, instances) = table.size();
-        let sources = table.sources().map(Source::of).collect();
-        Details { database: overview.broker.database_problem(), apps, instances, sources }
-    };
-    let (ready, waiting) = match (overview.lifecycle.is_draining(), table.has_table()) {
-        (true, _) => (false, "stopping"),
-        (false, true) => (true, ""),
-        (false, false) => (false, "waiting for the first route table"),
-    };
-    let viewer = if is_operator { Viewer::Operator } else { Viewer::Anonymous };
-    Ok(ui::page(&OverviewPage {
-        layout: Layout::new(overview.base_url.path(), Section::Overview, viewer),
-        version: crate::VERSION,
-        warning: overview.warning,
-        ready,
-        waiting,
-        details: is_operator.then(details),
-        offer_login: !has_credentials,
-    }))
+    let twin = overview.twin(viewer == Viewer::Operator);
+    let layout = Layout::new(overview.base_url.path(), Section::Overview, viewer);
+    let page = OverviewPage { layout, twin: &twin, offer_login: !has_credentials };
+    Ok(ui::respond(&request, &page, &twin))
 }
 
-impl<'a> Source<'a> {
-    fn of(status: &'a SourceStatus) -> Self {
-        Self {
-            name: &status.name,
-            age_seconds: status.last_answer.map(|at| at.elapsed().as_secs()),
-            endpoints: status.endpoints,
-            error: status.failure.as_deref(),
+impl Overview {
+    fn twin(&self, is_operator: bool) -> OverviewTwin {
+        let table = self.table.snapshot();
+        let waiting = match (self.lifecycle.is_draining(), table.has_table()) {
+            (true, _) => Some("stopping"),
+            (false, true) => None,
+            (false, false) => Some("waiting for the first route table"),
+        };
+        let details = || {
+            let health = InstallationHealth::of(self, &table);
+            Details { attention: attention::attention(&health, self.warning, waiting), health }
+        };
+        OverviewTwin {
+            version: crate::VERSION,
+            uptime_seconds: self.started.elapsed().as_secs(),
+            ready: waiting.is_none(),
+            waiting,
+            warning: self.warning,
+            details: is_operator.then(details),
         }
+    }
+}
+
+impl OverviewTwin {
+    fn uptime(&self) -> Duration {
+        Duration::from_secs(self.uptime_seconds)
     }
 }
