@@ -52,6 +52,7 @@ pub struct Overview {
 struct OverviewPage<'a> {
     layout: Layout<'a>,
     twin: &'a OverviewTwin,
+    uptime: Duration,
     /// Whether to offer a login for the details. False if the request contained credentials.
     offer_login: bool,
 }
@@ -97,7 +98,12 @@ async fn show(request: HttpRequest, overview: web::Data<Overview>) -> Result<Htt
     };
     let twin = overview.twin(viewer == Viewer::Operator);
     let layout = Layout::new(overview.base_url.path(), Section::Overview, viewer);
-    let page = OverviewPage { layout, twin: &twin, offer_login: !has_credentials };
+    let page = OverviewPage {
+        layout,
+        twin: &twin,
+        uptime: overview.started.elapsed(),
+        offer_login: !has_credentials,
+    };
     Ok(ui::respond(&request, &page, &twin))
 }
 
@@ -121,11 +127,5 @@ impl Overview {
             warning: self.warning,
             details: is_operator.then(details),
         }
-    }
-}
-
-impl OverviewTwin {
-    fn uptime(&self) -> Duration {
-        Duration::from_secs(self.uptime_seconds)
     }
 }

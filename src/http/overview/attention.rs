@@ -64,7 +64,7 @@ fn sources(health: &InstallationHealth, lines: &mut Lines) {
             (Some(error), Some(age)) => lines.error(
                 format!(
                     "Route source {name} fails: {error}. Its last answer was {} ago.",
-                    format::long(age)
+                    format::long(&age)
                 ),
                 "/#sources",
             ),
@@ -83,7 +83,7 @@ fn database(health: &InstallationHealth, warning: Option<&str>, lines: &mut Line
     if let Some(problem) = &health.database.problem {
         let mut text = format!("The database is not available: {problem}.");
         if let Some(seconds) = health.database.bindings_age_seconds {
-            let age = format::long(Duration::from_secs(seconds));
+            let age = format::long(&Duration::from_secs(seconds));
             // Writing to a String cannot fail.
             let _ = write!(text, " Bindings as they were {age} ago are used.");
         }
@@ -143,7 +143,7 @@ fn pools(health: &InstallationHealth, lines: &mut Lines) {
 
 fn events(health: &InstallationHealth, lines: &mut Lines) {
     for queue in &health.events.late {
-        let (oldest, ttl) = (format::long(queue.oldest()), format::long(queue.expires_after()));
+        let (oldest, ttl) = (format::long(&queue.oldest()), format::long(&queue.expires_after()));
         let (name, path) = match &queue.binding {
             Some(binding) => {
                 (format!("the binding {binding}"), format!("/events?queue={}", urlencoded(binding)))

@@ -1,8 +1,6 @@
-//! Values as text for people. Templates pass variables as references and results as values, and
-//! these functions accept both.
+//! Values as text for people. Templates pass variables as references.
 
 use std::{
-    borrow::Borrow,
     fmt::Display,
     time::{Duration, SystemTime},
 };
@@ -27,8 +25,8 @@ pub fn commands(text: &str) -> impl Iterator<Item = (bool, &str)> {
 }
 
 /// A size in bytes, as in `1.5 MiB`.
-pub fn size(bytes: impl Borrow<u64>) -> String {
-    bytesize::ByteSize::b(*bytes.borrow()).display().iec().to_string()
+pub fn size(bytes: &u64) -> String {
+    bytesize::ByteSize::b(*bytes).display().iec().to_string()
 }
 
 /// An integer, with thousands separated by spaces that do not break.
@@ -52,8 +50,8 @@ pub fn counted(number: impl Display, noun: &str) -> String {
 }
 
 /// The duration of a request, with three significant digits: `3.21 ms`, `1.50 s`.
-pub fn seconds(duration: impl Borrow<Duration>) -> String {
-    let seconds = duration.borrow().as_secs_f64();
+pub fn seconds(duration: &Duration) -> String {
+    let seconds = duration.as_secs_f64();
     let (value, unit) = if seconds < 1.0 { (seconds * 1e3, "ms") } else { (seconds, "s") };
     let decimals = match value {
         value if value >= 100.0 => 0,
@@ -64,8 +62,8 @@ pub fn seconds(duration: impl Borrow<Duration>) -> String {
 }
 
 /// A long duration with at most two units, as in `3 days 2 h`.
-pub fn long(duration: impl Borrow<Duration>) -> String {
-    let total = duration.borrow().as_secs();
+pub fn long(duration: &Duration) -> String {
+    let total = duration.as_secs();
     let units = [("days", total / 86_400), ("h", total / 3600 % 24), ("min", total / 60 % 60)];
     let shown = units.into_iter().skip_while(|(_, number)| *number == 0).take(2);
     let parts: Vec<_> = shown
@@ -79,8 +77,8 @@ pub fn long(duration: impl Borrow<Duration>) -> String {
 }
 
 /// How long ago `at` was, as in `12 s ago`. The script of the pages has the same units.
-pub fn ago(at: impl Borrow<SystemTime>) -> String {
-    let seconds = SystemTime::now().duration_since(*at.borrow()).unwrap_or_default().as_secs();
+pub fn ago(at: &SystemTime) -> String {
+    let seconds = SystemTime::now().duration_since(*at).unwrap_or_default().as_secs();
     match seconds {
         0 => "now".to_owned(),
         1..60 => format!("{seconds} s ago"),
@@ -91,12 +89,12 @@ pub fn ago(at: impl Borrow<SystemTime>) -> String {
 }
 
 /// As in `2026-01-31T12:00:00Z`.
-pub fn rfc3339(at: impl Borrow<SystemTime>) -> String {
-    humantime::format_rfc3339_seconds(*at.borrow()).to_string()
+pub fn rfc3339(at: &SystemTime) -> String {
+    humantime::format_rfc3339_seconds(*at).to_string()
 }
 
 /// The time of day in UTC, as in `12:00:00`.
-pub fn time_of_day(at: impl Borrow<SystemTime>) -> String {
+pub fn time_of_day(at: &SystemTime) -> String {
     let text = rfc3339(at);
     text.get(11..19).unwrap_or_default().to_owned()
 }
@@ -122,7 +120,7 @@ mod tests {
             (s(1.5), "1.50 s"),
             (s(123.4), "123 s"),
         ] {
-            assert_eq!(seconds(duration), text);
+            assert_eq!(seconds(&duration), text);
         }
         for (seconds, text) in [
             (0, "0 s"),
@@ -134,7 +132,7 @@ mod tests {
             (90_061, "1 day 1 h"),
             (200_000, "2 days 7 h"),
         ] {
-            assert_eq!(long(Duration::from_secs(seconds)), text);
+            assert_eq!(long(&Duration::from_secs(seconds)), text);
         }
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1 000"), (1_234_567, "1 234 567")] {
             assert_eq!(count(number).replace('\u{202f}', " "), text);
@@ -142,7 +140,7 @@ mod tests {
         assert_eq!(counted(1, "instance"), "1 instance");
         assert_eq!(counted(0, "instance"), "0 instances");
         assert_eq!((percent(1, 3), percent(5, 0), percent(9, 3)), (33, 0, 100));
-        assert_eq!(time_of_day(SystemTime::UNIX_EPOCH + s(3723.0)), "01:02:03");
+        assert_eq!(time_of_day(&(SystemTime::UNIX_EPOCH + s(3723.0))), "01:02:03");
     }
 
     #[test]
@@ -161,9 +159,9 @@ mod tests {
             (7200, "2 h ago"),
             (90_000, "1 d ago"),
         ] {
-            assert_eq!(ago(SystemTime::now() - Duration::from_secs(seconds)), text);
+            assert_eq!(ago(&(SystemTime::now() - Duration::from_secs(seconds))), text);
         }
-        assert_eq!(ago(SystemTime::now() + Duration::from_secs(60)), "now");
+        assert_eq!(ago(&(SystemTime::now() + Duration::from_secs(60))), "now");
     }
 
     fn seconds_of(seconds: f64) -> Duration {

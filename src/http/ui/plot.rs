@@ -54,9 +54,9 @@ pub struct PlotLine {
 impl PlotUnit {
     fn text(self, value: f64) -> String {
         match self {
-            Self::Seconds => {
-                Duration::try_from_secs_f64(value).map(format::seconds).unwrap_or_default()
-            }
+            Self::Seconds => Duration::try_from_secs_f64(value)
+                .map(|it| format::seconds(&it))
+                .unwrap_or_default(),
             // Counts are exact; other values have three decimals at most.
             Self::Number if value.fract() == 0.0 && value.abs() < 1e15 => format!("{value:.0}"),
             Self::Number if value.abs() >= 1e6 || value.abs() < 1e-3 => format!("{value:.3e}"),
@@ -98,8 +98,8 @@ impl Plot {
             lines,
             failures,
             maximum: unit.text(highest),
-            from: format::time_of_day(from),
-            to: format!("{} UTC", format::time_of_day(to)),
+            from: format::time_of_day(&from),
+            to: format!("{} UTC", format::time_of_day(&to)),
         })
     }
 }
