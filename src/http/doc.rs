@@ -5,8 +5,9 @@ use crate::{
     http::{
         access::Access,
         read_only,
-        ui::{self, Layout, Section, Viewer},
+        ui::{self, Layout, Section, Viewer, format},
     },
+    scrape::{self, Explanation, Platform},
 };
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -32,6 +33,8 @@ struct DocPage<'a> {
     scheme: &'a str,
     authority: &'a str,
     token_required: bool,
+    /// What each failure means.
+    explanations: Vec<(String, Explanation)>,
 }
 
 /// Adds `/doc`. Requires [`Doc`] as app data.
@@ -50,5 +53,6 @@ async fn show(doc: web::Data<Doc>) -> HttpResponse {
         scheme: doc.base_url.scheme(),
         authority: &doc.base_url.target(),
         token_required,
+        explanations: scrape::explanations(Platform::CloudFoundry),
     })
 }

@@ -99,15 +99,22 @@ async fn pages_cannot_be_framed_and_load_no_external_content() {
         assert!(policy.contains("style-src 'self'"), "{policy}");
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
         let text = page.text();
-        assert_eq!(text.matches("<link").count(), 1, "only the style sheet is linked");
-        for forbidden in ["<script", "<style", " style=", " onclick=", " src=", "<form"] {
+        assert_eq!(text.matches("<link").count(), 2, "icon and style sheet are linked");
+        assert_eq!(text.matches("<script").count(), 1, "only the own script is loaded");
+        for forbidden in ["<style", " style=", " onclick=", "<img", "<iframe"] {
             assert!(!text.contains(forbidden), "{path}: the policy forbids {forbidden}");
         }
-        let (_, link) = text.split_once("href=\"").unwrap();
-        let (style, _) = link.split_once('"').unwrap();
-        let style = app.get(style).await;
-        assert_eq!(style.status, 200, "{path}");
-        assert!(style.headers["content-type"].starts_with("text/css"), "{path}");
+        for (before, content_type) in [
+            ("rel=\"icon\" type=\"image/svg+xml\" href=\"", "image/svg+xml"),
+            ("rel=\"stylesheet\" href=\"", "text/css"),
+            ("<script src=\"", "text/javascript"),
+        ] {
+            let (_, link) = text.split_once(before).unwrap();
+            let (file, _) = link.split_once('"').unwrap();
+            let file = app.get(file).await;
+            assert_eq!(file.status, 200, "{path}");
+            assert!(file.headers["content-type"].starts_with(content_type), "{path}");
+        }
     }
     let authorization = basic(USER, PASSWORD);
     for path in ["/", "/doc", "/routes", "/metrics", "/nothing", "/broker/v2/catalog", "/-/ready"] {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod access;
+mod app_pages;
 mod apps;
 mod backends;
 mod backup;
