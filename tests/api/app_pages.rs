@@ -145,12 +145,15 @@ async fn the_page_of_an_app_explains_why_an_instance_fails() {
     let app = spawn_app(&[routes.setting()]).await;
     let before = app.page("/apps/acme/prod/app").await;
     assert!(before.contains("2 instances, not scraped yet."), "{before}");
-    assert!(before.contains("Nobody has scraped it"), "{before}");
+    assert!(before.contains("No client has scraped it"), "{before}");
 
-    for _ in 0..2 {
+    // A plot needs scrapes at different times.
+    eventually(async || {
         let headers = [("User-Agent", "Prometheus/3.5.0")];
         assert_eq!(app.get_with("/v1/apps/app-guid/metrics", &headers).await.status, 200);
-    }
+        app.page("/apps/app-guid").await.contains("<polyline").then_some(())
+    })
+    .await;
     for path in [
         "/apps/app-guid",
         "/apps/acme/prod/app",
@@ -177,7 +180,7 @@ async fn the_page_of_an_app_explains_why_an_instance_fails() {
     let failing = &twin["instances"][0];
     assert_eq!(failing["last_scrape"]["error"], "status_5xx");
     assert!(failing["last_scrape"]["explanation"]["remedy"].is_string(), "{failing}");
-    assert_eq!(failing["history"].as_array().unwrap().len(), 2);
+    assert!(failing["history"].as_array().unwrap().len() >= 2, "{failing}");
     assert_eq!(failing["history"][0]["samples"], Value::Null);
     assert_eq!(twin["instances"][1]["history"][0]["samples"], 2);
     assert_eq!(twin["scraped_by"]["agent"], "Prometheus/3.5.0");
@@ -213,9 +216,9 @@ async fn the_page_shows_the_binding_without_secrets() {
     for text in [
         "<code>/probe</code>",
         "module",
-        "X-Key",
+        "x-key",
         "bearer",
-        "team=&#34;checkout&#34;",
+        r#"team="checkout""#,
         "Limit of samples",
     ] {
         assert!(page.contains(text), "{text} is not in {page}");
@@ -307,8 +310,9 @@ async fn a_missing_app_has_a_page_with_the_reasons() {
 
 #[actix_web::test]
 async fn a_shared_route_leads_to_a_choice_of_apps() {
+    let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 1\n").await);
     let table = json!({
-        "shared.example.com": [endpoint("a", 0, closed_address()), endpoint("b", 0, closed_address())],
+        "shared.example.com": [endpoint("a", 0, a.address), endpoint("b", 0, b.address)],
     });
     let routes = RouteFile::new(&table);
     let app = spawn_app(&[routes.setting()]).await;
@@ -317,7 +321,8 @@ async fn a_shared_route_leads_to_a_choice_of_apps() {
     let choice = app.view("/apps/shared.example.com").await;
     assert_eq!(choice["apps"][1], json!({"app_id": "b-guid", "path": "/apps/b-guid"}));
     assert!(app.page("/apps/shared.example.com").await.contains("acme / prod / a"));
-    assert_eq!(app.get("/apps/find").await.status, 400);
+    assert!(app.page("/apps/find").await.contains("<h1>Open an app</h1>"));
+    assert_eq!(app.get("/apps/find?app=%00").await.status, 400);
 }
 
 #[actix_web::test]

@@ -30,6 +30,7 @@ use crate::{
         accept::prefers_json,
         access::{Caller, visible},
         disconnect, read_only,
+        ui::{self, Layout, Section, Viewer},
         urls::app_path,
     },
     scrape::ScrapeClient,
@@ -42,6 +43,7 @@ use actix_web::{
     },
     web,
 };
+use askama::Template;
 use url::form_urlencoded;
 
 /// State of the pages, shared by all workers.
@@ -88,13 +90,27 @@ impl AppPage {
     }
 }
 
-/// `GET /apps/find?app=KEY`, for the form that opens an app.
+#[derive(Template)]
+#[template(path = "app_find.html")]
+struct FindPage<'a> {
+    layout: Layout<'a>,
+}
+
+/// `GET /apps/find?app=KEY`: redirects to the page of the app. Without a key it is a form.
 async fn find(request: HttpRequest, pages: web::Data<AppPages>) -> Result<HttpResponse, AppsError> {
     let mut parameters = form_urlencoded::parse(request.query_string().as_bytes());
     let key = parameters.find(|(name, _)| name == "app").map(|(_, value)| value);
-    let key = AppKey::parse(key.unwrap_or_default().trim(), Prefer::Name);
-    let key = key.map_err(BadRequest::from)?;
-    Ok(see_other(&pages.path_of(key.as_str())))
+    match key.as_deref().unwrap_or_default().trim() {
+        "" => {
+            let base = pages.base_url.path();
+            let layout = Layout::new(base, Section::Apps, Viewer::Anonymous);
+            Ok(ui::page(&FindPage { layout }))
+        }
+        key => {
+            let key = AppKey::parse(key, Prefer::Name).map_err(BadRequest::from)?;
+            Ok(see_other(&pages.path_of(key.as_str())))
+        }
+    }
 }
 
 async fn app(
