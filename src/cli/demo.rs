@@ -27,6 +27,7 @@ use crate::{
     config::{Config, LogFormat, catalog},
 };
 use anyhow::Context;
+use events::DemoEvents;
 use futures_util::Stream;
 use gorouter::FakeGorouter;
 use login::DemoLogin;
@@ -184,7 +185,8 @@ impl Demo {
             let http = awc::Client::builder().timeout(REQUEST_TIMEOUT).finish();
             let platform = Platform { broker: address, password: &password, http };
             platform::bind(&platform).await?;
-            events::start(&platform, platform::events(&platform).await?).await?;
+            let app = platform::events(&platform).await?;
+            DemoEvents { app, listen: events }.start(&platform).await?;
             let provisioned = prometheus::provision(programs.as_ref(), &platform, pool, &progress);
             let prometheus = provisioned.await;
             if !matches!(prometheus, DemoPrometheus::Runs) {

@@ -70,17 +70,28 @@ impl Demo {
         lines.filter_map(|line| line.find("curl ").map(|start| &line[start..])).collect()
     }
 
-    /// The response to a request of a person who has logged in.
-    fn get(&self, url: &str) -> String {
-        curl(&format!("curl -gu {} '{url}'", self.login()))
+    /// The response to a browser in which a person has logged in.
+    fn open(&self, url: &str) -> String {
+        curl(&format!("curl -gu {} -H 'Accept: text/html' '{url}'", self.login()))
+    }
+
+    /// URL of the dedicated Prometheus.
+    fn prometheus(&self) -> String {
+        let base = self.pages()[0].strip_suffix("/?details").unwrap();
+        format!("{base}/prometheus/{PROMETHEUS}")
+    }
+
+    /// Asserts that the page of the app says why an instance fails, and what to do.
+    fn assert_the_failure_is_explained(&self) {
+        let page = self.open(self.pages()[1]);
+        for text in ["status_5xx", "500 Internal Server Error", "The app failed", "What to do"] {
+            assert!(page.contains(text), "{text}: {page}");
+        }
     }
 
     /// The first series that matches a query, in the dedicated Prometheus.
     fn query(&self, query: &str) -> Value {
-        let base = self.pages()[0].strip_suffix("/?details").unwrap();
-        let answer =
-            self.get(&format!("{base}/prometheus/{PROMETHEUS}/api/v1/query?query={query}"));
-        first_series(&answer)
+        first_series(&self.open(&format!("{}/api/v1/query?query={query}", self.prometheus())))
     }
 
     /// Stops the demo and asserts that no files or processes remain.
@@ -160,13 +171,14 @@ fn all_commands_and_pages_that_the_demo_prints_work() {
 
     let pages = demo.pages();
     assert_eq!(pages.len(), 6, "{:?}", demo.printed);
-    for url in pages {
-        if url.contains("/apps/") || url.ends_with("/prometheus") {
-            continue;
-        }
-        let page = demo.get(url);
-        assert!(page.contains("<h1>"), "{url}: {page}");
+    let is_missing = |url: &str| url.ends_with("/shop/metrics") || url.ends_with("/prometheus");
+    for url in pages.iter().filter(|url| !is_missing(url)) {
+        let page = demo.open(url);
+        assert!(page.contains("</h1>"), "{url}: {page}");
     }
+    demo.assert_the_failure_is_explained();
+    let events = demo.open(pages[3]);
+    assert!(events.contains("version=1"), "{events}");
     demo.stop();
 }
 
@@ -184,6 +196,7 @@ fn without_prometheus_the_demo_prints_how_to_install_it() {
     let instances = description["apps"][0]["instances"].as_array().unwrap();
     assert_eq!(instances.len(), 3);
     assert!(instances.iter().all(|one| one["last_scrape"].is_object()), "{description}");
+    demo.assert_the_failure_is_explained();
     demo.stop();
 }
 
@@ -229,12 +242,14 @@ fn the_whole_output_fits_into_a_terminal_of_80_columns_and_24_lines() {
         .spawn()
         .unwrap();
     let mut output = terminal.stdout.take().unwrap();
-    let mut shown = String::new();
-    while !shown.contains(LAST) {
-        let mut bytes = [0; 1];
-        assert_eq!(output.read(&mut bytes).unwrap(), 1, "it ended after: {shown}");
-        shown.push(char::from(bytes[0]));
+    let mut shown = Vec::new();
+    while !shown.ends_with(LAST.as_bytes()) {
+        let mut byte = [0; 1];
+        let length = output.read(&mut byte).unwrap();
+        assert_eq!(length, 1, "it ended after: {}", String::from_utf8_lossy(&shown));
+        shown.extend(byte);
     }
+    let shown = String::from_utf8(shown).unwrap();
     // The key combination, which the terminal sends as a signal.
     terminal.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
     assert!(terminal.wait().unwrap().success());

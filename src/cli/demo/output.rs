@@ -58,7 +58,7 @@ impl DemoSummary {
             ("/events", "an event every minute"),
         ];
         if self.has_prometheus() {
-            pages.push(("/prometheus", "Prometheus, a firing alert"));
+            pages.push(("/prometheus", "Prometheus and its alerts"));
             pages.push(("/pools/demo/", "a pool of its two servers"));
         }
         let address = self.address;
