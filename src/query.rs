@@ -36,6 +36,7 @@ mod rule_paths;
 mod server_state;
 mod server_states;
 mod streamed_body;
+mod summaries;
 mod summary;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -69,6 +70,10 @@ pub use rule_paths::RulePathFormat;
 pub use server_state::{ServerState, ServerStatus};
 pub use server_states::ServerStates;
 pub use streamed_body::{RequestBodyError, StreamedBody};
-pub use summary::{Storage, Summary, TargetStatus};
+pub use summaries::{BriefSummary, Summaries};
+pub use summary::{
+    Alert, AlertList, Alerts, MetricName, MetricNameError, MetricRange, RangeSeries, Storage,
+    Summary, TargetCounts, TargetHealth, TargetStatus,
+};
 pub use upstream::{Authorization, Hedge, Server, TryLimits, Upstream};
 pub use writes::Writes;

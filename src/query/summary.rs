@@ -1,98 +1,99 @@
-//! Summary of an instance for pages, read from its own Prometheus.
+//! What pages show of an instance, read from its own Prometheus.
 
-use super::{
-    PrometheusClient, QueryBackend, QueryFailure, QueryRequest,
-    metrics_text::{TextSample, samples},
-};
+mod alerts;
+mod plot;
+mod server;
+mod targets;
+
+pub use alerts::{Alert, AlertList, Alerts};
+pub use plot::{MetricName, MetricNameError, MetricRange, RangeSeries};
+pub use server::Storage;
+pub use targets::{TargetCounts, TargetHealth, TargetStatus};
+
+use super::{PrometheusClient, QueryBackend, QueryFailure, QueryRequest};
 use awc::http::{StatusCode, header::HeaderMap};
 use futures_util::StreamExt;
-use serde::Deserialize;
-use std::time::Duration;
+use serde::{Deserialize, de::DeserializeOwned};
+use server::OwnMetrics;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use targets::TargetsData;
 use tokio::time::timeout;
 
 /// Timeout of the requests for a summary.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum size of a response, bytes: about 20,000 targets.
 const MAX_BODY: usize = 32 << 20;
-/// Maximum number of targets that are shown.
-const MAX_SHOWN: usize = 100;
 
-/// Metrics of the bytes in files.
-const STORED: [&str; 3] = [
-    "prometheus_tsdb_storage_blocks_bytes",
-    "prometheus_tsdb_wal_storage_size_bytes",
-    "prometheus_tsdb_head_chunks_storage_size_bytes",
-];
-const SERIES: &str = "prometheus_tsdb_head_series";
-
-/// Targets and storage of a Prometheus; values are `None` if it did not return them.
+/// Targets, storage and memory of a Prometheus; values are `None` if it did not return them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Targets that are up.
-    pub targets_up: Option<usize>,
-    pub targets: Option<usize>,
-    /// Some of the targets, failing ones first.
-    pub shown: Vec<TargetStatus>,
+    /// All active targets, failing ones first.
+    pub targets: Option<Vec<TargetStatus>>,
     pub storage: Option<Storage>,
+    /// Resident memory of the server, bytes.
+    pub memory: Option<u64>,
     /// Why a value is unknown.
     pub problem: Option<String>,
 }
 
-/// Status of one target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetStatus {
-    /// The app, as `organization/space/name`.
-    pub app: String,
-    /// The app's id; empty if unknown.
-    pub app_id: String,
-    /// The target's name in `/sd`, as in `web/0`.
-    pub name: String,
-    /// Index or address of the instance.
-    pub instance: String,
-    /// `up`, `down`, or `unknown` before its first scrape.
-    pub health: String,
-    /// Scrape error; empty if there is none.
-    pub error: String,
-    /// Time of the last scrape; empty before the first one.
-    pub last_scrape: String,
-}
+impl Summary {
+    pub fn counts(&self) -> Option<TargetCounts> {
+        self.targets.as_deref().map(TargetCounts::of)
+    }
 
-/// Storage of a Prometheus.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Storage {
-    /// Bytes in files, as far as this version of Prometheus exports them.
-    pub bytes: u64,
-    /// Active series.
-    pub series: u64,
+    /// One of the failing targets.
+    pub fn failing(&self) -> Option<&TargetStatus> {
+        self.targets.iter().flatten().next().filter(|target| !target.error.is_empty())
+    }
 }
 
 impl PrometheusClient {
     /// Queries an instance for its summary; takes at most a few seconds.
     pub async fn summary(&self, backend: &QueryBackend) -> Summary {
-        let targets = self.get(backend, "/api/v1/targets?state=active");
-        let storage = self.get(backend, "/metrics");
-        let (targets, storage) = futures_util::join!(targets, storage);
+        let targets = self.api(backend, "/api/v1/targets?state=active", TIMEOUT, TargetsData::list);
+        let metrics = self.get(backend, "/metrics", TIMEOUT);
+        let (targets, metrics) = futures_util::join!(targets, metrics);
         let mut summary = Summary::default();
-        let mut problem = None;
-        match storage {
-            Ok(body) => summary.storage = Storage::read(&String::from_utf8_lossy(&body)),
-            Err(failure) => problem = Some(failure.to_string()),
+        match metrics {
+            Ok(body) => {
+                let OwnMetrics { storage, memory } = OwnMetrics::of(&body);
+                (summary.storage, summary.memory) = (storage, memory);
+            }
+            Err(failure) => summary.problem = Some(failure.to_string()),
         }
         match targets {
-            // Parsing a long list would block a thread that serves requests.
-            Ok(body) => match tokio::task::spawn_blocking(move || parse(&body)).await {
-                Ok(Some(targets)) => summary.add(targets),
-                _ => problem = Some("its list of targets is invalid".to_owned()),
-            },
-            Err(failure) => problem = Some(failure.to_string()),
+            Ok(targets) => summary.targets = Some(targets),
+            Err(failure) => summary.problem = Some(failure.to_string()),
         }
-        summary.problem = problem;
         summary
     }
 
-    async fn get(&self, backend: &QueryBackend, target: &str) -> Result<Vec<u8>, QueryFailure> {
+    /// Requests JSON of the API, and converts its data.
+    async fn api<T, R>(
+        &self,
+        backend: &QueryBackend,
+        target: &str,
+        within: Duration,
+        convert: impl FnOnce(T) -> R + Send + 'static,
+    ) -> Result<R, QueryFailure>
+    where
+        T: DeserializeOwned,
+        R: Send + 'static,
+    {
+        let body = self.get(backend, target, within).await?;
+        // Parsing a long list would block a thread that serves requests.
+        let parsed = tokio::task::spawn_blocking(move || parse(&body).map(convert)).await;
+        parsed.ok().flatten().ok_or(QueryFailure::Unusable("it is not what its API returns"))
+    }
+
+    async fn get(
+        &self,
+        backend: &QueryBackend,
+        target: &str,
+        within: Duration,
+    ) -> Result<Vec<u8>, QueryFailure> {
         let headers = HeaderMap::new();
-        let request = QueryRequest::get(target.to_owned(), &headers, TIMEOUT);
+        let request = QueryRequest::get(target.to_owned(), &headers, within);
         let read = async {
             let mut response = backend.forward(self, &request).await?;
             if response.status != StatusCode::OK {
@@ -107,129 +108,41 @@ impl PrometheusClient {
             }
             Ok(body)
         };
-        timeout(TIMEOUT, read).await.unwrap_or(Err(QueryFailure::Timeout(TIMEOUT)))
+        timeout(within, read).await.unwrap_or(Err(QueryFailure::Timeout(within)))
     }
 }
 
-impl Summary {
-    fn add(&mut self, mut targets: Vec<TargetStatus>) {
-        targets.sort_by(|a, b| {
-            let key = |it: &TargetStatus| (it.health == "up", it.health == "unknown");
-            (key(a), &a.app, &a.instance).cmp(&(key(b), &b.app, &b.instance))
-        });
-        self.targets = Some(targets.len());
-        self.targets_up = Some(targets.iter().filter(|target| target.health == "up").count());
-        targets.truncate(MAX_SHOWN);
-        self.shown = targets;
-    }
-
-    /// Name and error of one failing target.
-    pub fn last_error(&self) -> Option<String> {
-        let failed = self.shown.first().filter(|target| !target.error.is_empty());
-        failed.map(|it| format!("{} instance {}: {}", it.app, it.instance, it.error))
-    }
-}
-
-impl Storage {
-    /// Parses an exposition; `None` if it contains none of the metrics.
-    fn read(metrics: &str) -> Option<Self> {
-        let (mut storage, mut found) = (Self::default(), false);
-        for TextSample { name, value, .. } in samples(metrics) {
-            // The cast saturates: negative values become 0.
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "saturates"
-            )]
-            let value = value as u64;
-            if STORED.contains(&name) {
-                storage.bytes = storage.bytes.saturating_add(value);
-            } else if name == SERIES {
-                storage.series = value;
-            } else {
-                continue;
-            }
-            found = true;
-        }
-        found.then_some(storage)
-    }
-}
-
-/// The parts of the response of `GET /api/v1/targets` that are shown.
+/// A response of the API.
 #[derive(Deserialize)]
-struct Envelope {
-    data: Data,
+struct Envelope<T> {
+    data: T,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Data {
-    active_targets: Vec<ActiveTarget>,
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    serde_json::from_slice::<Envelope<T>>(body).ok().map(|envelope| envelope.data)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ActiveTarget {
-    #[serde(default)]
-    labels: Labels,
-    #[serde(default)]
-    discovered_labels: DiscoveredLabels,
-    #[serde(default)]
-    last_error: String,
-    #[serde(default)]
-    last_scrape: String,
-    #[serde(default)]
-    health: String,
-}
+/// The last second of the year 9999, in seconds since 1970. Later times have no text.
+const LAST_SECOND: u64 = 253_402_300_799;
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Labels {
-    organization_name: String,
-    space_name: String,
-    app_name: String,
-    index: String,
-    instance: String,
-}
-
-/// Labels from Scrapebroker's target list, before relabelling.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct DiscoveredLabels {
-    #[serde(rename = "__meta_cf_app_id")]
-    app_id: String,
-    instance: String,
-}
-
-fn parse(body: &[u8]) -> Option<Vec<TargetStatus>> {
-    let envelope: Envelope = serde_json::from_slice(body).ok()?;
-    Some(envelope.data.active_targets.into_iter().map(TargetStatus::from).collect())
-}
-
-impl From<ActiveTarget> for TargetStatus {
-    fn from(active: ActiveTarget) -> Self {
-        let Labels { organization_name, space_name, app_name, index, instance } = active.labels;
-        let parts = [organization_name, space_name, app_name];
-        let app = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-        // Go's zero time, in year 1, means never.
-        let scraped = !active.last_scrape.starts_with("0001-");
-        Self {
-            app,
-            app_id: active.discovered_labels.app_id,
-            name: active.discovered_labels.instance,
-            instance: if index.is_empty() { instance } else { index },
-            health: active.health,
-            error: active.last_error,
-            last_scrape: if scraped { to_seconds(&active.last_scrape) } else { String::new() },
-        }
-    }
-}
-
-/// An RFC 3339 time without fractions of a second.
-fn to_seconds(time: &str) -> String {
-    let Some((seconds, rest)) = time.split_once('.') else { return time.replace('T', " ") };
-    let zone = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-    format!("{}{zone}", seconds.replace('T', " "))
+/// A time of RFC 3339 with an offset from UTC, as Go writes it. `None` for times before 1970, such as
+/// Go's zero time, which means never.
+fn parse_time(text: &str) -> Option<SystemTime> {
+    let offset_at = text.rfind(['Z', '+', '-'])?;
+    let (local, offset) = text.split_at(offset_at);
+    let local = humantime::parse_rfc3339(&format!("{local}Z")).ok()?;
+    let seconds = |offset: &str| {
+        let (hours, minutes) = offset.split_once(':')?;
+        let (hours, minutes): (u8, u8) = (hours.parse().ok()?, minutes.parse().ok()?);
+        Some(Duration::from_secs(u64::from(hours) * 3600 + u64::from(minutes) * 60))
+    };
+    let time = match offset.split_at_checked(1)? {
+        ("Z", "") => local,
+        ("+", east) => local.checked_sub(seconds(east)?)?,
+        (_, west) => local.checked_add(seconds(west)?)?,
+    };
+    let since_1970 = time.duration_since(UNIX_EPOCH).ok()?;
+    (since_1970.as_secs() <= LAST_SECOND).then_some(time)
 }
 
 #[cfg(test)]
@@ -237,59 +150,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_that_fail_come_first_and_all_are_counted() {
-        let target = |index: usize, health: &str, error: &str| {
-            format!(
-                r#"{{"discoveredLabels":{{"__address__":"x"}},"labels":{{"app_name":"shop","space_name":"prod","organization_name":"acme","index":"{index}","instance":"10.0.0.1:8080"}},"scrapePool":"apps","lastError":"{error}","lastScrape":"2026-11-21T11:18:06.886123Z","lastScrapeDuration":0.1,"health":"{health}"}}"#
-            )
+    fn times_have_any_offset_and_go_s_zero_time_means_never() {
+        let time = |text| {
+            let time = parse_time(text)?;
+            Some(humantime::format_rfc3339(time).to_string())
         };
-        let mut all: Vec<_> = (0..150).map(|index| target(index, "up", "")).collect();
-        all.push(target(150, "unknown", ""));
-        all.push(target(151, "down", "server returned HTTP status 404 Not Found"));
-        let body = format!(
-            r#"{{"status":"success","data":{{"activeTargets":[{}],"droppedTargets":[]}}}}"#,
-            all.join(",")
-        );
-        let mut summary = Summary::default();
-        summary.add(parse(body.as_bytes()).unwrap());
-        assert_eq!((summary.targets, summary.targets_up), (Some(152), Some(150)));
-        assert_eq!(summary.shown.len(), MAX_SHOWN);
-        let first = &summary.shown[0];
-        assert_eq!((first.app.as_str(), first.instance.as_str()), ("acme/prod/shop", "151"));
-        assert_eq!(first.last_scrape, "2026-11-21 11:18:06Z");
-        let error = "acme/prod/shop instance 151: server returned HTTP status 404 Not Found";
-        assert_eq!(summary.last_error().as_deref(), Some(error));
-
-        let mut summary = Summary::default();
-        let unnamed = r#"{"data":{"activeTargets":[{"labels":{"instance":"a:1"},"health":"unknown","lastScrape":"0001-01-01T00:00:00Z"}]}}"#;
-        summary.add(parse(unnamed.as_bytes()).unwrap());
-        assert_eq!(
-            (summary.targets, summary.targets_up, summary.last_error()),
-            (Some(1), Some(0), None)
-        );
-        let expected = TargetStatus {
-            app: String::new(),
-            app_id: String::new(),
-            name: String::new(),
-            instance: "a:1".to_owned(),
-            health: "unknown".to_owned(),
-            error: String::new(),
-            last_scrape: String::new(),
-        };
-        assert_eq!(summary.shown, [expected]);
-        for nonsense in ["", "[]", "{}", r#"{"data":{}}"#] {
-            assert_eq!(parse(nonsense.as_bytes()), None, "{nonsense}");
-        }
-    }
-
-    #[test]
-    fn what_is_stored_is_what_this_version_tells_of_it() {
-        let metrics = "# TYPE x gauge\nprometheus_tsdb_storage_blocks_bytes 1.5e+06\n\
-            prometheus_tsdb_wal_storage_size_bytes 100\nprometheus_tsdb_head_series 7\nup{} 1\n";
-        assert_eq!(Storage::read(metrics), Some(Storage { bytes: 1_500_100, series: 7 }));
-        assert_eq!(Storage::read("prometheus_tsdb_head_series NaN"), Some(Storage::default()));
-        for nonsense in ["", "<html>", "prometheus_tsdb_head_series x"] {
-            assert_eq!(Storage::read(nonsense), None, "{nonsense}");
+        for (text, expected) in [
+            ("2026-11-21T11:18:06.886123Z", Some("2026-11-21T11:18:06.886123000Z")),
+            ("2026-11-21T11:18:06+01:30", Some("2026-11-21T09:48:06Z")),
+            ("2026-11-21T11:18:06.5-02:00", Some("2026-11-21T13:18:06.500000000Z")),
+            ("0001-01-01T00:00:00Z", None),
+            ("1970-01-01T00:00:00+00:01", None),
+            ("9999-12-31T23:59:59-00:01", None),
+            ("2026-11-21T11:18:06", None),
+            ("2026-11-21T11:18:06+1", None),
+            ("2026-11-21T11:18:06Zulu", None),
+            ("", None),
+            ("ä", None),
+        ] {
+            assert_eq!(time(text).as_deref(), expected, "{text}");
         }
     }
 }

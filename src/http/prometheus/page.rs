@@ -11,12 +11,15 @@ use crate::{
         ui::{self, Layout, Section, Viewer},
         urls,
     },
-    query::{PrometheusClient, Summary, TargetStatus},
+    query::{PrometheusClient, Summary, TargetCounts, TargetHealth, TargetStatus},
     scrape::{ScrapeFailure, ScrapeHistory},
 };
 use actix_web::{HttpResponse, http::header};
 use askama::Template;
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
+
+/// Maximum number of targets that are shown.
+const MAX_SHOWN: usize = 100;
 
 #[derive(Template)]
 #[template(path = "prometheus.html")]
@@ -33,8 +36,9 @@ struct Page<'a> {
     storage: String,
     stored: Option<String>,
     bound_apps: usize,
-    not_shown: usize,
-    summary: &'a Summary,
+    counts: Option<TargetCounts>,
+    shown: &'a [TargetStatus],
+    problem: Option<&'a str>,
 }
 
 pub(super) async fn show(
@@ -71,8 +75,9 @@ pub(super) async fn show(
             bytes => format!("{} in files, {} series in memory", size(bytes), it.series),
         }),
         bound_apps: prometheus.targets.len(),
-        not_shown: summary.targets.unwrap_or(0).saturating_sub(summary.shown.len()),
-        summary: &summary,
+        counts: summary.counts(),
+        shown: shown(&summary),
+        problem: summary.problem.as_deref(),
     };
     let mut response = ui::page(&page);
     // The page shows the current state and requires credentials, so it must not be cached.
@@ -81,10 +86,16 @@ pub(super) async fn show(
     Ok(response)
 }
 
+fn shown(summary: &Summary) -> &[TargetStatus] {
+    let targets = summary.targets.as_deref().unwrap_or_default();
+    targets.get(..MAX_SHOWN).unwrap_or(targets)
+}
+
 /// Replaces the errors of failed targets by those of Scrapebroker's last scrapes. Prometheus knows
 /// only the HTTP status.
 pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &ScrapeHistory) {
-    for target in summary.shown.iter_mut().filter(|target| !target.error.is_empty()) {
+    let targets = summary.targets.iter_mut().flatten().take(MAX_SHOWN);
+    for target in targets.filter(|target| !target.error.is_empty()) {
         if let Some(failure) = last_failure(target, table, last) {
             target.error = failure.to_string();
         }
@@ -105,6 +116,11 @@ fn last_failure(
     };
     let endpoint = app.endpoints.into_iter().find(is_it)?;
     last.of(&app.app.id, endpoint.address)?.result.err()
+}
+
+/// As in `2026-01-31 12:00:00Z`.
+fn at(time: &SystemTime) -> String {
+    humantime::format_rfc3339_seconds(*time).to_string().replace('T', " ")
 }
 
 /// Formats a size with a unit.

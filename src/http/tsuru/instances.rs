@@ -140,12 +140,14 @@ pub(super) async fn info(
         let backend = prometheus::backend(&state.base_url, prometheus, &state.pools);
         let mut summary = client.summary(&backend).await;
         prometheus::explain(&mut summary, &state.table.snapshot(), &state.last);
-        let (up, all) = match (summary.targets_up, summary.targets) {
-            (Some(up), Some(all)) => (up, all),
-            _ => targets(&state, prometheus),
+        let (up, all) = match summary.counts() {
+            Some(counts) => (counts.up, counts.all),
+            None => targets(&state, prometheus),
         };
-        if condition.problem.is_empty() {
-            condition.problem = summary.last_error().unwrap_or_default();
+        if condition.problem.is_empty()
+            && let Some(it) = summary.failing()
+        {
+            condition.problem = format!("{} instance {}: {}", it.app, it.instance, it.error);
         }
         lines.push(("Retention", prometheus.spec.retention.to_string()));
         lines.push(("Targets up / all", format!("{up} / {all}")));
