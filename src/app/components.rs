@@ -37,7 +37,7 @@ use crate::{
     },
     net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
     provisioner::{Lease, process},
-    query::{Pool, PrometheusClient, ServerStates},
+    query::{Pool, PrometheusClient, ServerStates, Summaries},
     scrape::{self, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory},
     store::Store,
     telemetry::metrics::{self as own_metrics, Format},
@@ -331,6 +331,7 @@ impl Components {
                 table: self.discovery.table.clone(),
                 last: Arc::clone(&self.last),
                 pools: self.query_pools.instance_pools.clone(),
+                summaries: Summaries::default(),
             }),
             pools: web::Data::new(self.pools(config)),
             events: web::Data::new(EventsState::new(EventsParts {

@@ -286,15 +286,16 @@ impl Access {
     ///
     /// # Errors
     /// Returns an error for all other clients.
-    /// For everyone else.
     pub async fn prometheus(
         &self,
         request: &HttpRequest,
         is_it: impl Fn(&InstanceId) -> bool,
-    ) -> Result<(), Denied> {
+    ) -> Result<Caller, Denied> {
         let denied = match self.caller(request).await {
-            Ok(Caller::Operator) => return Ok(()),
-            Ok(Caller::Token(Scope::Query(instance))) if is_it(&instance) => return Ok(()),
+            Ok(Caller::Operator) => return Ok(Caller::Operator),
+            Ok(Caller::Token(Scope::Query(instance))) if is_it(&instance) => {
+                return Ok(Caller::Token(Scope::Query(instance)));
+            }
             Ok(_) => match RequestCredentials::of(request.headers()) {
                 Some(presented) => self.wrong_token(origin(request.peer_addr()), &presented),
                 None => Denied::Wrong,

@@ -38,7 +38,9 @@ fn normalized<'a>(path: &'a str, method: &Method) -> Cow<'a, str> {
     if single.starts_with(TSURU) && !is_read {
         return joined(path);
     }
-    let keeps_end = single.len() == 1 || PROMETHEUS.iter().any(|it| single.contains(it));
+    let is_below =
+        |prefix: &str| single.split_once(prefix).is_some_and(|(_, below)| !below.is_empty());
+    let keeps_end = single.len() == 1 || PROMETHEUS.into_iter().any(is_below);
     match single.strip_suffix('/').filter(|_| !keeps_end) {
         Some(without) => Cow::Owned(without.to_owned()),
         None => single,
@@ -93,6 +95,9 @@ mod tests {
             ("//v2//catalog/", "/v2/catalog"),
             ("/v1/apps/a%2F%2Fb%2F/metrics/", "/v1/apps/a%2F%2Fb%2F/metrics"),
             ("/v1/apps/%2F/", "/v1/apps/%2F"),
+            ("/prometheus/", "/prometheus"),
+            ("/base/pools//", "/base/pools"),
+            ("/prometheus/prometheus/", "/prometheus/prometheus/"),
             ("/prometheus/a/", "/prometheus/a/"),
             ("/prometheus//a//graph/", "/prometheus/a/graph/"),
             ("/base/prometheus/a/", "/base/prometheus/a/"),

@@ -5,6 +5,7 @@
 //! both:          /pools/{name}/… ► this pool        /pools/{name}/ ► status page
 //! ```
 
+mod list;
 mod mpp;
 mod status;
 
@@ -57,10 +58,12 @@ pub struct Pools {
     pub started: Instant,
 }
 
-/// Adds `/pools/…` to the main listener. Requires [`Pools`] and the worker's [`PrometheusClient`] as
+/// Adds `/pools` and `/pools/…` to the main listener. Requires [`Pools`] and the worker's [`PrometheusClient`] as
 /// app data.
 pub fn configure(config: &mut web::ServiceConfig) {
-    config.route("/pools/{rest:.*}", web::route().to(on_main_listener));
+    config
+        .service(read_only("/pools", list::show))
+        .route("/pools/{rest:.*}", web::route().to(on_main_listener));
 }
 
 /// Configures the listener of the query proxy. Requires the same app data.

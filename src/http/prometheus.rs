@@ -1,4 +1,5 @@
-//! `/prometheus/{instance}/…`: the read API of a provisioned Prometheus, and its page.
+//! `/prometheus`: the list of provisioned Prometheus servers. `/prometheus/{instance}/…`: the read API
+//! of one, and its page.
 //!
 //! ```text
 //! credentials ─► instance ─► allowed endpoint ─► its pool, or its servers ─► streamed response
@@ -7,9 +8,16 @@
 //! Credentials are checked first, so that unauthenticated clients cannot find out which instances
 //! exist.
 
+mod alerts;
+mod facts;
+mod list;
+mod metric_plot;
 mod page;
+mod paging;
 mod state;
 mod target;
+mod target_query;
+mod targets;
 
 use crate::{
     broker::{BindingTable, Broker, PrometheusSnapshot},
@@ -19,20 +27,22 @@ use crate::{
         prometheus::{ReplicaState, segment},
     },
     http::{
-        access::Access,
+        access::{Access, Caller},
         query::{
             self, ClientBody, NOTIFICATIONS_LIVE, Problem, PrometheusError, only_read,
             until_disconnect,
         },
+        read_only,
+        ui::Viewer,
     },
-    query::{InstancePools, PrometheusClient, QueryBackend, Upstream, Writes},
+    query::{InstancePools, PrometheusClient, QueryBackend, Summaries, Upstream, Writes},
     scrape::ScrapeHistory,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
-pub(super) use page::explain;
 pub use state::state;
 use std::{sync::Arc, time::Duration};
 use target::Target;
+pub(super) use targets::error_of;
 
 /// Maximum timeout of a query: Prometheus' default.
 const MAX_QUERY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -51,11 +61,15 @@ pub struct Prometheus {
     pub last: Arc<ScrapeHistory>,
     /// Pools of instances with several replicas.
     pub pools: InstancePools,
+    /// Summaries for the list.
+    pub summaries: Summaries,
 }
 
 /// Adds the routes. Requires [`Prometheus`] and the worker's [`PrometheusClient`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
-    config.route("/prometheus/{rest:.*}", web::route().to(handle));
+    config
+        .service(read_only("/prometheus", list::show))
+        .route("/prometheus/{rest:.*}", web::route().to(handle));
 }
 
 impl Prometheus {
@@ -98,12 +112,13 @@ async fn handle(
     let body = ClientBody::new(payload);
     let answered = async {
         let Some(target) = &target else { return Err(Problem::Unknown) };
-        let prometheus = authorize(&request, target, &state).await?;
+        let (prometheus, caller) = authorize(&request, target, &state).await?;
         match target.rest {
             "" => return Ok(redirect_to_page(target)),
             "/" => {
                 only_read(request.method())?;
-                let work = page::show(&state, &client, &prometheus);
+                let viewer = Viewer::of(&caller);
+                let work = page::show(&request, &state, &client, &prometheus, viewer);
                 return until_disconnect(&request, body, work).await;
             }
             NOTIFICATIONS_LIVE => {
@@ -126,16 +141,16 @@ async fn handle(
     answered.await.unwrap_or_else(|problem| PrometheusError { problem, is_api }.response())
 }
 
-/// Authenticates the caller, and returns the instance.
+/// Authenticates the caller, and returns the instance and the caller.
 async fn authorize(
     request: &HttpRequest,
     target: &Target<'_>,
     state: &Prometheus,
-) -> Result<Arc<PrometheusSnapshot>, Problem> {
+) -> Result<(Arc<PrometheusSnapshot>, Caller), Problem> {
     let name = &*target.name;
     let is_it = |id: &crate::domain::InstanceId| id.as_str() == name || segment(id) == name;
-    state.access.prometheus(request, is_it).await?;
-    state.find(name).ok_or(Problem::Unknown)
+    let caller = state.access.prometheus(request, is_it).await?;
+    Ok((state.find(name).ok_or(Problem::Unknown)?, caller))
 }
 
 /// The redirect is relative, so that it works behind every router.

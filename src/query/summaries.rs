@@ -66,7 +66,7 @@ impl BriefSummary {
         Self::new(&summary, alerts.ok())
     }
 
-    fn new(summary: &Summary, alerts: Option<Alerts>) -> Self {
+    pub fn new(summary: &Summary, alerts: Option<Alerts>) -> Self {
         Self {
             targets: summary.counts(),
             failing: summary.failing().cloned(),

@@ -1,6 +1,8 @@
 //! Pages for people, in a real browser and as JSON.
 
 mod browser;
+mod fake_prometheus;
+mod prometheus;
 
 use support::browser::Browser;
 

@@ -6,14 +6,18 @@ use super::{
     parameters, time,
 };
 use crate::{
+    domain::AppGuid,
     events::{EventState, QueueState, ScraperDelivery, Timeline, TimelineEvent, TimelineFilter},
-    http::ui::{self, Layout, Section, Viewer},
+    http::ui::{self, Layout, Section, Viewer, format},
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
@@ -75,6 +79,8 @@ struct QueueLink {
     binding: String,
     /// The binding in a query.
     encoded: String,
+    /// The app of the binding. None for a service key.
+    app: Option<String>,
     pending: i64,
 }
 
@@ -142,13 +148,33 @@ impl Look {
 }
 
 fn queue_links(state: &EventsState) -> Vec<QueueLink> {
-    let states = state.events.states();
+    let (states, bound, table) =
+        (state.events.states(), state.bound.snapshot(), state.table.snapshot());
+    let apps: HashMap<_, _> = bound
+        .event_queues()
+        .iter()
+        .filter_map(|queue| Some((queue.binding_id.as_str(), queue.app_guid.as_ref()?)))
+        .collect();
+    // The router does not know an app that is not running.
+    let name = |app: &&AppGuid| match table.app(app.as_str()) {
+        Some(found) => {
+            let app = found.app;
+            format!("{} / {} / {}", app.organization_name, app.space_name, app.name)
+        }
+        None => app.to_string(),
+    };
     let link = |it: &QueueState| {
         let binding = it.binding.as_ref()?.to_string();
         let encoded = utf8_percent_encode(&binding, NON_ALPHANUMERIC).to_string();
-        Some(QueueLink { binding, encoded, pending: it.pending })
+        let app = apps.get(binding.as_str()).map(name);
+        Some(QueueLink { binding, encoded, app, pending: it.pending })
     };
     states.queues.iter().filter_map(link).collect()
+}
+
+/// Milliseconds since 1970 as a time.
+fn moment(milliseconds: &i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(u64::try_from(*milliseconds).unwrap_or(0))
 }
 
 fn event_json(event: &TimelineEvent) -> Value {
@@ -181,6 +207,5 @@ fn scraper_text(delivery: ScraperDelivery) -> &'static str {
 
 /// Milliseconds since 1970 as a time of RFC 3339.
 fn rfc3339(milliseconds: i64) -> String {
-    let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
-    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+    humantime::format_rfc3339_millis(moment(&milliseconds)).to_string()
 }

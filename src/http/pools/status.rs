@@ -1,8 +1,11 @@
 //! The status of a pool, as a page and as JSON.
 
 use crate::{
-    http::ui::Layout,
-    query::{LocatorStatus, Pool, PoolMetrics, PoolReplica, PoolSnapshot, TimeRange, unix_time},
+    http::ui::{Layout, format},
+    query::{
+        BreakerState, Health, LocatorStatus, Pool, PoolMetrics, PoolReplica, PoolSnapshot,
+        TimeRange, unix_time,
+    },
 };
 use askama::Template;
 use serde::Serialize;
@@ -150,6 +153,11 @@ impl Gap {
     }
 }
 
+/// Seconds as a duration with at most two units.
+fn long(seconds: &u64) -> String {
+    format::long(&Duration::from_secs(*seconds))
+}
+
 /// A time in milliseconds since 1970 as in `2026-01-31T12:00:00Z`.
 fn utc(milliseconds: i64) -> String {
     let since_1970 = Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default());
@@ -167,12 +175,42 @@ impl LocatorJson {
     }
 }
 
-/// Texts of the page.
+/// Texts of the pages.
 impl PoolStatus {
-    /// Seconds as a duration with at most two units, as in `3days 2h`.
-    fn age(&self, seconds: &u64) -> String {
-        let text = humantime::format_duration(Duration::from_secs(*seconds)).to_string();
-        text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    pub(super) fn name(&self) -> &str {
+        &self.pool
+    }
+
+    pub(super) fn strategy(&self) -> &str {
+        &self.strategy
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        self.usable
+    }
+
+    pub(super) fn uses_fallback(&self) -> bool {
+        self.is_fallback
+    }
+
+    pub(super) fn replica_count(&self) -> usize {
+        self.replicas.len()
+    }
+
+    pub(super) fn healthy(&self) -> usize {
+        self.replicas.iter().filter(|it| it.health == Health::Healthy.as_str()).count()
+    }
+
+    /// Open circuit breakers, and locators that fail.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let closed = BreakerState::Closed.as_str();
+        let breakers = self.replicas.iter().filter(|it| it.breaker != closed);
+        let breakers =
+            breakers.map(|it| format!("the circuit breaker of {} is {}", it.name, it.breaker));
+        let locators = self.locators.iter().filter_map(|it| {
+            Some(format!("the locator {} fails: {}", it.name, it.error.as_ref()?))
+        });
+        breakers.chain(locators).collect()
     }
 
     fn milliseconds(&self, seconds: &f64) -> String {

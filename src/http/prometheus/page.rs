@@ -2,128 +2,146 @@
 //!
 //! If the Prometheus does not respond, the page shows the reason instead of data.
 
-use super::{Problem, Prometheus, backend, state};
+use super::{
+    Problem, Prometheus, alerts::AlertsTwin, backend, facts::InstanceFacts, metric_plot::PlotTwin,
+    paging::StateLink, state::RunState, target_query::TargetQuery, targets::TargetList,
+};
 use crate::{
     broker::PrometheusSnapshot,
-    discovery::{Endpoint, Snapshot},
-    domain::prometheus::{Replica, ReplicaState},
     http::{
-        ui::{self, Layout, Section, Viewer},
+        ui::{self, Layout, Section, Viewer, format, plot::Plot},
         urls,
     },
-    query::{PrometheusClient, Summary, TargetCounts, TargetHealth, TargetStatus},
-    scrape::{ScrapeFailure, ScrapeHistory},
+    query::{BriefSummary, MetricName, PrometheusClient, QueryFailure, TargetCounts, TargetHealth},
 };
-use actix_web::{HttpResponse, http::header};
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
-use std::{sync::Arc, time::SystemTime};
+use serde::Serialize;
+use std::time::{Duration, SystemTime};
 
-/// Maximum number of targets that are shown.
-const MAX_SHOWN: usize = 100;
+/// Timeout of the request for alerts.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Serialize)]
+struct PrometheusTwin {
+    #[serde(flatten)]
+    facts: InstanceFacts,
+    target_list: TargetList,
+    alerts: Option<AlertsTwin>,
+    plot: Option<PlotTwin>,
+}
 
 #[derive(Template)]
 #[template(path = "prometheus.html")]
-struct Page<'a> {
+struct PrometheusPage<'a> {
     layout: Layout<'a>,
-    name: &'a str,
+    twin: &'a PrometheusTwin,
+    counts: Option<TargetCounts>,
+    query: &'a TargetQuery,
+    /// Whether the viewer may open the pages of apps.
+    links_apps: bool,
+    bound_apps: usize,
+    /// Public URL of its API.
     url: String,
-    service: String,
-    plan: String,
-    state: String,
-    replicas: &'a [Replica],
     retention: String,
     scrape_interval: String,
     storage: String,
-    stored: Option<String>,
-    bound_apps: usize,
-    counts: Option<TargetCounts>,
-    shown: &'a [TargetStatus],
-    problem: Option<&'a str>,
+    metric: &'a str,
+    /// Names of metrics that the viewer may select.
+    names: Vec<MetricName>,
+    plot: Option<Plot>,
+    /// Why alerts are unknown.
+    alerts_problem: Option<String>,
+    /// Why there is no plot.
+    plot_problem: Option<String>,
 }
 
 pub(super) async fn show(
+    request: &HttpRequest,
     of: &Prometheus,
     client: &PrometheusClient,
     prometheus: &PrometheusSnapshot,
+    viewer: Viewer,
 ) -> Result<HttpResponse, Problem> {
-    let mut summary = client.summary(&backend(&of.base_url, prometheus, &of.pools)).await;
-    explain(&mut summary, &of.table.snapshot(), &of.last);
-    let catalog = of.catalog.catalog();
-    let service = catalog.service(&prometheus.service_id);
-    let plan = service.and_then(|service| service.plan(&prometheus.plan_id));
-    let spec = &prometheus.spec;
-    let retention = match spec.retention_size {
-        None => spec.retention.to_string(),
-        Some(bytes) => format!("{}, at most {}", spec.retention, size(bytes)),
-    };
-    let id = prometheus.instance_id.as_str();
-    let page = Page {
-        layout: Layout::new(of.base_url.path(), Section::Prometheus, Viewer::Prometheus),
-        name: prometheus.names.instance.as_deref().unwrap_or(id),
-        url: urls::prometheus(&of.base_url, &prometheus.instance_id),
-        service: service.map_or("prometheus", |service| &service.name).to_owned(),
-        plan: plan.map_or_else(|| prometheus.plan_id.to_string(), |plan| plan.name.clone()),
-        state: state(prometheus),
-        replicas: &prometheus.replicas,
-        retention,
-        scrape_interval: spec.scrape_interval.to_string(),
-        storage: spec.storage.to_string(),
-        stored: summary.storage.map(|it| match it.bytes {
-            // New samples are in memory and in the write-ahead log, whose size not all versions
-            // report.
-            0 => format!("{} series in memory, nothing written to blocks yet", it.series),
-            bytes => format!("{} in files, {} series in memory", size(bytes), it.series),
-        }),
-        bound_apps: prometheus.targets.len(),
-        counts: summary.counts(),
-        shown: shown(&summary),
-        problem: summary.problem.as_deref(),
-    };
-    let mut response = ui::page(&page);
-    // The page shows the current state and requires credentials, so it must not be cached.
-    let no_store = header::HeaderValue::from_static("no-store");
-    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
-    Ok(response)
-}
-
-fn shown(summary: &Summary) -> &[TargetStatus] {
+    let query = TargetQuery::parse(request.query_string())?;
+    let metric = query.metric.clone().unwrap_or_default();
+    let (backend, now) = (backend(&of.base_url, prometheus, &of.pools), SystemTime::now());
+    let (summary, alerts, names, range) = futures_util::join!(
+        client.summary(&backend),
+        client.alerts(&backend, TIMEOUT),
+        client.metric_names(&backend, now),
+        client.range(&backend, &metric, now),
+    );
+    let (alerts, alerts_problem) = split(alerts);
+    let (range, plot_problem) = split(range);
+    let table = of.table.snapshot();
+    let brief = BriefSummary::new(&summary, alerts);
     let targets = summary.targets.as_deref().unwrap_or_default();
-    targets.get(..MAX_SHOWN).unwrap_or(targets)
+    let twin = PrometheusTwin {
+        facts: InstanceFacts::new(of, &table, prometheus, &brief),
+        target_list: TargetList::new(targets, &query, &table, &of.last),
+        alerts: brief.alerts.map(AlertsTwin::new),
+        plot: range.map(|range| PlotTwin::new(&metric, range)),
+    };
+    let page = PrometheusPage {
+        layout: Layout::new(of.base_url.path(), Section::Prometheus, viewer),
+        counts: summary.counts(),
+        query: &query,
+        links_apps: viewer == Viewer::Operator || !of.access.token_required(),
+        bound_apps: prometheus.targets.len(),
+        url: urls::prometheus(&of.base_url, &prometheus.instance_id),
+        retention: prometheus.spec.retention.to_string(),
+        scrape_interval: prometheus.spec.scrape_interval.to_string(),
+        storage: prometheus.spec.storage.to_string(),
+        metric: metric.as_str(),
+        names: names.unwrap_or_default(),
+        plot: twin.plot.as_ref().and_then(PlotTwin::plot),
+        alerts_problem,
+        plot_problem,
+        twin: &twin,
+    };
+    Ok(ui::respond(request, &page, &twin))
 }
 
-/// Replaces the errors of failed targets by those of Scrapebroker's last scrapes. Prometheus knows
-/// only the HTTP status.
-pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &ScrapeHistory) {
-    let targets = summary.targets.iter_mut().flatten().take(MAX_SHOWN);
-    for target in targets.filter(|target| !target.error.is_empty()) {
-        if let Some(failure) = last_failure(target, table, last) {
-            target.error = failure.to_string();
-        }
+fn split<T>(result: Result<T, QueryFailure>) -> (Option<T>, Option<String>) {
+    match result {
+        Ok(value) => (Some(value), None),
+        Err(failure) => (None, Some(failure.to_string())),
     }
 }
 
-fn last_failure(
-    target: &TargetStatus,
-    table: &Snapshot,
-    last: &ScrapeHistory,
-) -> Option<Arc<ScrapeFailure>> {
-    let app = table.app(&target.app_id)?;
-    // The same format as in `/sd`: process type, and index or address.
-    let (process_type, which) = target.name.rsplit_once('/')?;
-    let is_it = |endpoint: &&Arc<Endpoint>| {
-        &*endpoint.process_type == process_type
-            && (endpoint.index.as_deref() == Some(which) || endpoint.address.to_string() == which)
-    };
-    let endpoint = app.endpoints.into_iter().find(is_it)?;
-    last.of(&app.app.id, endpoint.address)?.result.err()
-}
+impl PrometheusPage<'_> {
+    /// Path of this page.
+    fn path(&self) -> String {
+        format!("{}{}", self.layout.site, self.twin.facts.path)
+    }
 
-/// As in `2026-01-31 12:00:00Z`.
-fn at(time: &SystemTime) -> String {
-    humantime::format_rfc3339_seconds(*time).to_string().replace('T', " ")
-}
+    /// Result of the filter, which the script announces while it is typed.
+    fn status(&self) -> String {
+        let Some(TargetCounts { all, up, .. }) = self.counts else {
+            return format!("Their state is unknown. Bound apps: {}.", self.bound_apps);
+        };
+        let matching = match (self.query.filter.is_empty(), self.twin.target_list.matching) {
+            (true, _) => String::new(),
+            (false, 1) => " 1 matches the filter.".to_owned(),
+            (false, matching) => format!(" {matching} match the filter."),
+        };
+        format!("{up} of {all} are up. Bound apps: {}.{matching}", self.bound_apps)
+    }
 
-/// Formats a size with a unit.
-fn size(bytes: u64) -> String {
-    bytesize::ByteSize::b(bytes).display().iec().to_string()
+    fn states(&self) -> [StateLink; 4] {
+        let TargetCounts { all, up, down, unknown } = self.counts.unwrap_or_default();
+        [
+            (None, "All", all),
+            (Some(TargetHealth::Down), "Down", down),
+            (Some(TargetHealth::Up), "Up", up),
+            (Some(TargetHealth::Unknown), "Not scraped yet", unknown),
+        ]
+        .map(|(health, title, count)| StateLink {
+            href: self.query.with_health(health),
+            title,
+            count,
+            is_current: health == self.query.health,
+        })
+    }
 }

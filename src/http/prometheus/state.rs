@@ -44,3 +44,47 @@ fn running(prometheus: &PrometheusSnapshot) -> String {
         (ready, all) => format!("{ready} of {all} servers running"),
     }
 }
+
+/// Groups of instances in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RunState {
+    /// An operation or a server failed.
+    Failing,
+    /// An operation is in progress, or a server starts.
+    Changing,
+    Running,
+}
+
+impl RunState {
+    pub(super) const ALL: [Self; 3] = [Self::Failing, Self::Changing, Self::Running];
+
+    pub(super) fn of(prometheus: &PrometheusSnapshot) -> Self {
+        let operation = prometheus.operation.as_ref().map(|it| it.state);
+        let count = |state| prometheus.replicas.iter().filter(|it| it.state == state).count();
+        if operation == Some(OperationState::Failed) || count(ReplicaState::Failed) > 0 {
+            Self::Failing
+        } else if operation == Some(OperationState::InProgress)
+            || count(ReplicaState::Ready) < usize::from(prometheus.spec.replicas)
+        {
+            Self::Changing
+        } else {
+            Self::Running
+        }
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::Changing => "changing",
+            Self::Running => "running",
+        }
+    }
+
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Failing => "Failing",
+            Self::Changing => "Changing",
+            Self::Running => "Running",
+        }
+    }
+}

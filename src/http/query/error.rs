@@ -29,6 +29,8 @@ pub(in crate::http) enum Problem {
     Method(&'static str),
     #[error("A POST has its parameters as a form: application/x-www-form-urlencoded.")]
     NoForm,
+    #[error("{0} must be {1}.")]
+    Parameter(&'static str, &'static str),
     #[error("The client broke off its request.")]
     ClientDisconnected,
     #[error("{0}.")]
@@ -55,6 +57,7 @@ impl Problem {
             Self::Denied(denied) => denied.status_code(),
             Self::Unknown | Self::UnknownPool | Self::NotForwarded => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Parameter(..) => StatusCode::BAD_REQUEST,
             Self::NoForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Failed(QueryFailure::RequestBody(RequestBodyError::TooLong(_))) => {
                 StatusCode::PAYLOAD_TOO_LARGE

@@ -138,8 +138,7 @@ pub(super) async fn info(
     }
     if let Some(prometheus) = &condition.prometheus {
         let backend = prometheus::backend(&state.base_url, prometheus, &state.pools);
-        let mut summary = client.summary(&backend).await;
-        prometheus::explain(&mut summary, &state.table.snapshot(), &state.last);
+        let summary = client.summary(&backend).await;
         let (up, all) = match summary.counts() {
             Some(counts) => (counts.up, counts.all),
             None => targets(&state, prometheus),
@@ -147,7 +146,8 @@ pub(super) async fn info(
         if condition.problem.is_empty()
             && let Some(it) = summary.failing()
         {
-            condition.problem = format!("{} instance {}: {}", it.app, it.instance, it.error);
+            let error = prometheus::error_of(it, &state.table.snapshot(), &state.last);
+            condition.problem = format!("{} instance {}: {error}", it.app, it.instance);
         }
         lines.push(("Retention", prometheus.spec.retention.to_string()));
         lines.push(("Targets up / all", format!("{up} / {all}")));

@@ -66,8 +66,9 @@ async fn the_page_shows_the_timeline_and_hostile_text_stays_text() {
     let page = app.app.get_with("/events?label=type%3Ddeploy", &headers).await;
     assert_eq!(page.status, 200, "{}", page.text());
     let text = page.text();
-    assert!(text.contains("<code>type=deploy</code>"), "{text}");
-    assert!(!text.contains("type=restart") && !text.contains("<script"), "{text}");
+    assert!(text.contains("<code><bdi>type=deploy</bdi></code>"), "{text}");
+    assert!(!text.contains("type=restart") && !text.contains("<script>"), "{text}");
+    assert_eq!(text.matches("<script").count(), 1, "the script of all pages");
     assert!(page.headers["content-security-policy"].contains("form-action 'self'"));
     let json = [("Authorization", operator.as_str()), ("Accept", "application/json")];
     let twin = app.app.get_with("/events?label=type%3Ddeploy", &json).await.json();
