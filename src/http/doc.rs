@@ -9,7 +9,7 @@ use crate::{
     },
     scrape::{self, Explanation, Platform},
 };
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use askama::Template;
 
 const CURL_WITH_TOKEN: &str = "curl -H \"Authorization: Bearer $TOKEN\"";
@@ -42,11 +42,22 @@ pub fn configure(config: &mut web::ServiceConfig) {
     config.service(read_only("/doc", show));
 }
 
-async fn show(doc: web::Data<Doc>) -> HttpResponse {
+impl Doc {
+    /// The page requires no credentials. They only select the links of the navigation.
+    async fn viewer(&self, request: &HttpRequest) -> Viewer {
+        if !request.headers().contains_key(header::AUTHORIZATION) {
+            return Viewer::Anonymous;
+        }
+        let known = self.access.known(request).await;
+        known.map_or(Viewer::Anonymous, |(caller, _)| Viewer::of(&caller))
+    }
+}
+
+async fn show(request: HttpRequest, doc: web::Data<Doc>) -> HttpResponse {
     let token_required = doc.access.token_required();
     let base = doc.base_url.path();
     ui::page(&DocPage {
-        layout: Layout::new(base, Section::Doc, Viewer::Anonymous),
+        layout: Layout::new(base, Section::Doc, doc.viewer(&request).await),
         base,
         curl: if token_required { CURL_WITH_TOKEN } else { "curl" },
         base_url: doc.base_url.as_str(),

@@ -150,7 +150,7 @@ async fn the_list_of_prometheus_instances_shows_each_to_those_who_may_see_it() {
     {
         let list = servers.json(&format!("/prometheus?{query}")).await;
         let found = list["instances"].as_array().unwrap().iter().map(|it| &it["id"]);
-        assert!(found.eq(ids.iter().map(|id| *id)), "{query}: {list}");
+        assert!(found.eq(ids.iter().copied()), "{query}: {list}");
     }
     assert_eq!(servers.get("/prometheus?state=none", HTML).await.status, 400);
 
