@@ -24,6 +24,11 @@ pub(super) fn only_app_metrics(base_url: &BaseUrl, app: &AppGuid) -> String {
     format!("{base_url}/v1/apps/{}/only-app-metrics", utf8_percent_encode(app.as_str(), APP))
 }
 
+/// URL of the list of an app's instances for service discovery.
+pub(super) fn targets(base_url: &BaseUrl, app: &AppGuid) -> String {
+    format!("{base_url}/sd?app={}", utf8_percent_encode(app.as_str(), SEGMENT))
+}
+
 /// Path of the page of a provisioned Prometheus below the path of the public URL.
 pub(super) fn prometheus_path(instance: &InstanceId) -> String {
     format!("/prometheus/{}/", utf8_percent_encode(instance.as_str(), SEGMENT))

@@ -5,7 +5,7 @@ use super::{
     ScrapeLimits, ScrapeMetrics, ScrapePlan, ScrapeRequest, answer, outcome::ScrapedTarget,
     plan::TargetKind, scrape_targets,
 };
-use exposition::{InspectLimits, Inspection, Merge, OutputFormat, Stats};
+use exposition::{Format, InspectLimits, Inspection, Merge, OutputFormat, Stats};
 use tokio::sync::Semaphore;
 
 /// Limits the memory of reports, which is not part of the memory budget. With the default
@@ -16,11 +16,21 @@ static INSPECTIONS: Semaphore = Semaphore::const_new(2);
 #[derive(Debug)]
 pub struct Inspected {
     pub report: Inspection,
-    /// Names of the instances that returned metrics, in the order of the bodies in `report`.
-    pub instances: Vec<String>,
+    /// The instances that returned metrics, in the order of the bodies in `report`.
+    pub instances: Vec<InspectedInstance>,
     pub failures: Vec<FailedInstance>,
     /// The changes that a merge of the bodies makes.
     pub stats: Stats,
+}
+
+#[derive(Debug)]
+pub struct InspectedInstance {
+    /// As in `web/0 at 10.0.0.1:61001`.
+    pub name: String,
+    pub samples: usize,
+    /// Size of its body after decompression.
+    pub bytes: u64,
+    pub format: Format,
 }
 
 /// Scrapes the instances of `plan` and reports their families and labels. The formats of `request`
@@ -61,7 +71,8 @@ fn inspect_bodies(targets: Vec<ScrapedTarget>, output: OutputFormat) -> Inspecte
         let name = answer::instance_name(endpoint);
         match outcome.result {
             Ok(body) => {
-                instances.push(name);
+                let (samples, bytes) = (body.samples(), outcome.bytes);
+                instances.push(InspectedInstance { name, samples, bytes, format: body.format() });
                 bodies.push(body);
             }
             Err(failure) => failures.push(FailedInstance { name, failure }),

@@ -207,7 +207,7 @@ fn app_labels(app: &App) -> AppLabels {
 }
 
 /// The changes of a merge by kind.
-fn merge_changes(stats: &Stats) -> [(&'static str, usize); 10] {
+pub fn merge_changes(stats: &Stats) -> [(&'static str, usize); 10] {
     [
         ("type_conflict", stats.type_conflicts),
         ("renamed_label", stats.renamed_labels),

@@ -2,7 +2,9 @@
 
 mod browser;
 mod fake_prometheus;
+mod metrics;
 mod prometheus;
+mod snippets;
 
 use support::browser::Browser;
 

@@ -67,6 +67,8 @@ pub struct FamilyReport {
     pub bodies: Vec<FamilyInBody>,
     /// Labels of samples that a merge renames, because an added label has the name.
     pub renamed: Vec<String>,
+    /// The label with the most distinct values in this family, and the number of these.
+    pub widest_label: Option<(String, u64)>,
     /// Whether the types of bodies or the samples contradict each other. A merge writes the samples
     /// without a type.
     pub has_conflict: bool,
@@ -223,8 +225,8 @@ impl<'a> Inspector<'a> {
     }
 
     fn finish(self, samples: u64) -> Inspection {
-        let Self { families, labels, is_complete, .. } = self;
-        let labels = labels.finish(&families);
+        let Self { mut families, labels, is_complete, .. } = self;
+        let labels = labels.finish(&mut families);
         Inspection { families, labels, samples, is_complete }
     }
 }

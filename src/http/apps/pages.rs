@@ -13,8 +13,10 @@ mod detail;
 mod index;
 mod list;
 mod list_query;
+mod metrics;
 mod missing;
 mod scrape_now;
+mod snippets;
 
 pub use index::AppIndexes;
 
@@ -151,7 +153,10 @@ async fn respond(
     drop(found);
     match page {
         AppPage::Detail => detail::respond(request, apps, pages, &caller, &table, &id),
-        AppPage::Metrics => Err(AppsError::UnknownApp(key.as_str().to_owned())),
+        AppPage::Metrics => {
+            drop(table);
+            metrics::respond(request, apps, pages, client, &caller, &id).await
+        }
         AppPage::ScrapeNow => {
             let _ = via(request.headers(), &apps.own_id)?;
             drop(table);

@@ -75,13 +75,19 @@ impl<'a> LabelCounter<'a> {
         std::hash::BuildHasher::hash_one(&self.hasher, (of, value))
     }
 
-    /// The labels with the most values first.
-    pub(super) fn finish(self, families: &[FamilyReport]) -> Vec<LabelReport> {
+    /// Returns the labels with the most values first, and completes the families.
+    pub(super) fn finish(self, families: &mut [FamilyReport]) -> Vec<LabelReport> {
         let Self { limits, mut labels, counts, .. } = self;
         for ((label, family), values) in counts {
-            let (Some(label), Some(family)) = (labels.get_mut(label), families.get(family)) else {
+            let (Some(label), Some(family)) = (labels.get_mut(label), families.get_mut(family))
+            else {
                 continue;
             };
+            let is_wider =
+                |(name, widest): &(String, u64)| (values, &*label.name) > (*widest, &**name);
+            if family.widest_label.as_ref().is_none_or(is_wider) {
+                family.widest_label = Some((label.name.clone(), values));
+            }
             label.families += 1;
             label.top.push((family.name.clone(), values));
             // Sorted and cut now and then, so that names are not copied for all families at once.

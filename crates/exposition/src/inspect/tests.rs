@@ -97,6 +97,7 @@ fn labels_with_most_values_come_first_and_added_labels_are_not_counted() {
         ]
     );
     assert_eq!(inspection.families[0].renamed, ["instance"]);
+    assert_eq!(inspection.families[0].widest_label, Some(("path".to_owned(), 2)));
     assert!(inspection.families[1].renamed.is_empty());
     assert!(inspection.is_complete);
 }

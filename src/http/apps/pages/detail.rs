@@ -2,11 +2,15 @@
 
 mod plots;
 
-use super::{AppPages, visible_app};
+use super::{
+    AppPages,
+    snippets::{QuerySource, Snippet, SnippetContext},
+    visible_app,
+};
 use crate::{
-    broker::PrometheusSnapshot,
+    broker::{ActiveBinding, PrometheusSnapshot},
     discovery::Snapshot,
-    domain::AppGuid,
+    domain::{App, AppGuid},
     http::{
         access::Caller,
         apps::{
@@ -14,7 +18,7 @@ use crate::{
             description::{AppDescription, HistoryPoint, InstanceDescription, describe_app},
         },
         ui::{self, Layout, Section, Viewer, format, plot::Plot},
-        urls::prometheus_path,
+        urls::{self, prometheus_path},
     },
     scrape::{ScrapeHistory, ScrapedBy},
 };
@@ -52,6 +56,8 @@ struct DetailTwin {
     scraped_by: Option<ScraperDescription>,
     /// The dedicated Prometheus servers that scrape the app.
     prometheus: Vec<BoundPrometheus>,
+    /// How to use the metrics of the app.
+    snippets: Vec<Snippet>,
 }
 
 #[derive(Serialize)]
@@ -70,6 +76,8 @@ struct ScraperDescription {
 struct BoundPrometheus {
     name: String,
     path: String,
+    #[serde(skip)]
+    url: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,11 +117,13 @@ pub(super) fn respond(
     let summary = apps.last.summary(id);
     let scraped_by = summary.as_ref().map(|it| &*it.scraped_by);
     let is_authorized = caller.is_authorized_for(found.app);
+    let prometheus = bound_prometheus(apps, pages, id);
     let twin = DetailTwin {
         route_table_age_seconds: table.age().map(|age| age.as_secs_f64()),
         app,
         scraped_by: scraped_by.map(|it| ScraperDescription::new(it, is_authorized)),
-        prometheus: bound_prometheus(apps, id),
+        snippets: snippets(apps, pages, found.app, active.as_deref(), &prometheus),
+        prometheus,
     };
     let detail = DetailPage {
         layout: Layout::new(pages.base_url.path(), Section::Apps, Viewer::of(caller)),
@@ -137,16 +147,35 @@ fn history(last: &ScrapeHistory, id: &AppGuid, address: &str) -> Vec<HistoryPoin
 }
 
 /// The dedicated Prometheus servers to which the app is bound.
-fn bound_prometheus(apps: &Apps, id: &AppGuid) -> Vec<BoundPrometheus> {
+fn bound_prometheus(apps: &Apps, pages: &AppPages, id: &AppGuid) -> Vec<BoundPrometheus> {
     let all = apps.bound.all_prometheus();
     let bound = all.values().filter(|it| it.targets.binding_for(id.as_str()).is_some());
     let describe = |it: &std::sync::Arc<PrometheusSnapshot>| BoundPrometheus {
         name: it.names.instance.clone().unwrap_or_else(|| it.instance_id.to_string()),
         path: prometheus_path(&it.instance_id),
+        url: urls::prometheus(&pages.base_url, &it.instance_id),
     };
     let mut bound: Vec<_> = bound.map(describe).collect();
     bound.sort_by(|a, b| a.name.cmp(&b.name));
     bound
+}
+
+fn snippets(
+    apps: &Apps,
+    pages: &AppPages,
+    app: &App,
+    binding: Option<&ActiveBinding>,
+    prometheus: &[BoundPrometheus],
+) -> Vec<Snippet> {
+    let source = |it: &BoundPrometheus| QuerySource { name: it.name.clone(), url: it.url.clone() };
+    let context = SnippetContext {
+        app,
+        binding,
+        base_url: &pages.base_url,
+        token_required: apps.access.token_required(),
+        prometheus: &prometheus.iter().map(source).collect::<Vec<_>>(),
+    };
+    context.snippets()
 }
 
 impl ScraperDescription {

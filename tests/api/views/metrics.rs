@@ -1,0 +1,148 @@
+//! `/apps/{app}/metrics`: what an app exposes.
+
+use crate::test_app::*;
+use serde_json::{Value, json};
+use support::*;
+
+const JSON: (&str, &str) = ("Accept", "application/json");
+const HTML: (&str, &str) = ("Accept", "text/html");
+const PAGE: &str = "/apps/app-guid/metrics";
+
+fn family<'a>(twin: &'a Value, name: &str) -> &'a Value {
+    let families = twin["families"].as_array().unwrap();
+    families
+        .iter()
+        .find(|family| family["name"] == name)
+        .unwrap_or_else(|| panic!("{name}: {twin}"))
+}
+
+#[actix_web::test]
+async fn the_page_shows_families_labels_and_differences_between_instances() {
+    let paths =
+        |count| (0..count).map(|i| format!("hits{{path=\"/{i}\"}} 1\n")).collect::<String>();
+    let one = format!(
+        "# HELP hits Requests.\n# TYPE hits counter\n{}# TYPE up gauge\nup{{instance=\"x\"}} 1\nonly 1\n",
+        paths(40)
+    );
+    let two = format!("# TYPE hits counter\n{}# TYPE up counter\nup 1\n", paths(10));
+    let (first, second) = (Instance::with_metrics(&one).await, Instance::with_metrics(&two).await);
+    let routes = RouteFile::of_app([&first, &second]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let answer = app.get_with(PAGE, &[JSON]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    assert_eq!(answer.headers["vary"], "Accept, Authorization");
+    let twin = answer.json();
+    assert_eq!((&twin["samples"], &twin["is_complete"]), (&json!(53), &json!(true)));
+    assert_eq!(twin["samples_per_day"], 53.0 * 86_400.0 / 15.0);
+    assert_eq!(twin["size_bytes"], one.len() + two.len());
+    assert_eq!(twin["instances"][0]["samples"], 42);
+    assert_eq!(
+        twin["instances"][0]["name"],
+        format!("web/0 at {}", first.address),
+        "instances have the order of `series`"
+    );
+    let hits = family(&twin, "hits");
+    assert_eq!((&hits["type"], &hits["help"]), (&json!("counter"), &json!("Requests.")));
+    assert_eq!((&hits["series"], &hits["missing"]), (&json!([40, 10]), &json!([])));
+    assert_eq!(hits["widest_label"], json!({"name": "path", "values": 40}));
+    let up = family(&twin, "up");
+    assert_eq!(up["types"], json!({"counter": [1], "gauge": [0]}));
+    assert_eq!((&up["type"], &up["conflict"]), (&Value::Null, &json!(true)));
+    assert_eq!(up["renamed"], json!(["instance"]));
+    assert_eq!(family(&twin, "only")["missing"], json!([1]));
+    assert_eq!(twin["families"][0]["name"], "hits", "the family with most series comes first");
+    let path = &twin["labels"][0];
+    assert_eq!((&path["name"], &path["values"]), (&json!("path"), &json!(40)));
+    assert_eq!(path["top"], json!({"hits": 40}));
+    assert_eq!(path["examples"], json!(["/0", "/1", "/2"]));
+    assert_eq!(twin["changes"]["type_conflict"], 1);
+    assert_eq!(twin["changes"]["renamed_label"], 1);
+
+    let page = app.get_with(&format!("{PAGE}?interval=1m&sort=name"), &[HTML]).await.text();
+    for text in [
+        "2 of 2 instances answered with 53 samples.",
+        "At a scrape interval of 1m, Prometheus stores about 76\u{202f}320 samples a day, about 111.8 KiB",
+        "missing at web/1",
+        "TYPE is gauge at web/0, and counter at web/1; it is stored without a type",
+        "the label instance is renamed to exported_instance",
+        "Requests.",
+    ] {
+        assert!(page.contains(text), "{text} in {page}");
+    }
+    let families = page.split("id=\"families\"").nth(1).unwrap();
+    assert!(families.find(">hits<") < families.find(">only<"), "families are sorted by name");
+    assert_eq!(first.requests().len(), 2, "each view is one scrape");
+}
+
+#[actix_web::test]
+async fn failed_instances_are_explained() {
+    let good = Instance::with_metrics("a 1\n").await;
+    let missing = Instance::start(|_| Reply::Http(404, vec![], b"secret".to_vec())).await;
+    let routes = RouteFile::of_app([&good, &missing]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let twin = app.get_with(PAGE, &[JSON]).await.json();
+    let failed = &twin["instances"][1];
+    assert_eq!((&failed["error"], &failed["samples"]), (&json!("status_4xx"), &Value::Null));
+    assert_eq!(failed["explanation"]["meaning"], "The app has nothing at this path.");
+    assert_eq!(twin["families"][0]["series"], json!([1]));
+    let page = app.get_with(PAGE, &[HTML]).await.text();
+    assert!(page.contains("1 of 2 instances answered with 1 sample."), "{page}");
+    assert!(page.contains("The app has nothing at this path."), "{page}");
+    assert!(!page.contains("secret"), "{page}");
+
+    routes.rewrite([&missing]);
+    let page = eventually(async || {
+        let answer = app.get_with(PAGE, &[HTML]).await;
+        assert_eq!(answer.status, 200);
+        Some(answer.text()).filter(|page| page.contains("0 of 1 instance answered"))
+    })
+    .await;
+    assert!(page.contains("status_4xx") && !page.contains("id=\"families\""), "{page}");
+}
+
+#[actix_web::test]
+async fn a_view_needs_what_a_scrape_needs_and_sends_nothing_of_the_browser() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting(), ("SCRAPE__ACCESS", "token".to_owned())]).await;
+    assert_eq!(app.get_with(PAGE, &[JSON]).await.status, 401);
+    assert_eq!(instance.requests().len(), 0);
+    let bound = app.bind("b1", "app-guid", json!({})).await.json();
+    let token = format!("Bearer {}", bound["credentials"]["token"].as_str().unwrap());
+    let headers = [JSON, ("Authorization", &*token), ("User-Agent", "browser"), ("Cookie", "a=b")];
+    let answer = app.get_with(PAGE, &headers).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let sent = &instance.requests()[0];
+    for (name, value) in &sent.headers {
+        assert!(!value.contains("sbt_") && name != "cookie", "{name}: {value}");
+    }
+    for (path, status) in [
+        ("/apps/unknown/metrics", 404),
+        ("/apps/app-guid/metrics?interval=soon", 400),
+        ("/apps/app-guid/metrics?sort=size", 400),
+    ] {
+        assert_eq!(app.get_with(path, &headers).await.status, status, "{path}");
+    }
+    let summary = app.get_with("/apps/app-guid", &headers).await.json();
+    assert_eq!(summary["scraped_by"]["role"], "page", "{summary}");
+    assert_eq!(send("POST", &app.url(PAGE), &headers, None).await.status, 405);
+}
+
+#[actix_web::test]
+async fn texts_of_apps_stay_texts() {
+    const HOSTILE: &str = "\"><img src=x onerror=alert(1)>";
+    let body = format!(
+        "# HELP a {HOSTILE} {{{{ 7*7 }}}} \u{202e}x\n# TYPE a gauge\na{{l={}}} 1\n",
+        serde_json::to_string(&format!("{HOSTILE}{}", "x".repeat(10_000))).unwrap()
+    );
+    let instance = Instance::with_metrics(&body).await;
+    let mut endpoint = endpoint("app", 0, instance.address);
+    endpoint["tags"]["app_name"] = json!(HOSTILE);
+    let routes = RouteFile::new(&json!({"app.example.com": [endpoint]}));
+    let app = spawn_app(&[routes.setting()]).await;
+    let page = app.get_with(PAGE, &[HTML]).await.text();
+    assert!(!page.contains("<img"), "{page}");
+    assert!(page.contains("{{ 7*7 }}"), "{page}");
+    assert!(page.len() < 100_000, "{}", page.len());
+}
