@@ -129,8 +129,8 @@ pub enum ScrapeError {
         /// Value of `backends.max_connections`.
         limit: usize,
     },
-    #[error("The scrape was cancelled, because this process is stopping.")]
-    Stopping,
+    #[error("The metrics could not be inspected in time, because other apps are inspected.")]
+    NotInspected,
 }
 
 /// Failure of a target without a complete response at the deadline.

@@ -6,7 +6,7 @@ use super::{
     plan::TargetKind, scrape_targets,
 };
 use exposition::{Format, InspectLimits, Inspection, Merge, OutputFormat, Stats};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout_at};
 
 /// Limits the memory of reports, which is not part of the memory budget. With the default
 /// [`InspectLimits`] one report has at most about 50 MB.
@@ -38,7 +38,7 @@ pub struct InspectedInstance {
 ///
 /// # Errors
 ///
-/// As for [`scrape`](super::scrape), or the process is stopping.
+/// As for [`scrape`](super::scrape), or other inspections run until the deadline.
 pub async fn inspect(
     client: &ScrapeClient,
     plan: ScrapePlan,
@@ -51,7 +51,9 @@ pub async fn inspect(
     let CompletedScrape { targets, memory, .. } =
         scrape_targets(client, plan, request, limits, metrics, history, budget).await?;
     let output = request.negotiated.target();
-    let permit = INSPECTIONS.acquire().await.map_err(|_| ScrapeError::Stopping)?;
+    // Bodies in memory must not wait forever.
+    let permit = timeout_at(request.deadline, INSPECTIONS.acquire()).await;
+    let permit = permit.ok().and_then(Result::ok).ok_or(ScrapeError::NotInspected)?;
     let inspected = tokio::task::spawn_blocking(move || {
         let inspected = inspect_bodies(targets, output);
         // The bodies are dropped. Memory and permit are released even if the client has
@@ -59,7 +61,7 @@ pub async fn inspect(
         drop((memory, permit));
         inspected
     });
-    let inspected = inspected.await.map_err(|_| ScrapeError::Stopping)?;
+    let inspected = inspected.await.map_err(|_| ScrapeError::NotInspected)?;
     metrics.observe_merge(&inspected.stats);
     Ok(inspected)
 }

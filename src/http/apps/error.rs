@@ -66,7 +66,9 @@ pub(super) enum AppsError {
 
 fn refused(refused: &ScrapeError) -> String {
     match refused {
-        ScrapeError::TooLate { .. } | ScrapeError::NoConnection { .. } | ScrapeError::Stopping => {
+        ScrapeError::TooLate { .. }
+        | ScrapeError::NoConnection { .. }
+        | ScrapeError::NotInspected => {
             format!("{refused} Try again in a few seconds.")
         }
         ScrapeError::TooLarge { .. } => {
@@ -111,7 +113,7 @@ impl ResponseError for AppsError {
             | Self::NoMemory(
                 ScrapeError::TooLate { .. }
                 | ScrapeError::NoConnection { .. }
-                | ScrapeError::Stopping,
+                | ScrapeError::NotInspected,
             ) => StatusCode::SERVICE_UNAVAILABLE,
             // The client has disconnected. The status appears in the log only.
             Self::ClientDisconnected => StatusCode::REQUEST_TIMEOUT,

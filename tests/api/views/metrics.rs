@@ -1,8 +1,12 @@
 //! `/apps/{app}/metrics`: what an app exposes.
 
+use super::assert_sound;
 use crate::test_app::*;
 use serde_json::{Value, json};
-use support::*;
+use support::{
+    browser::{Browser, Scheme},
+    *,
+};
 
 const JSON: (&str, &str) = ("Accept", "application/json");
 const HTML: (&str, &str) = ("Accept", "text/html");
@@ -145,4 +149,24 @@ async fn texts_of_apps_stay_texts() {
     assert!(!page.contains("<img"), "{page}");
     assert!(page.contains("{{ 7*7 }}"), "{page}");
     assert!(page.len() < 100_000, "{}", page.len());
+}
+
+#[actix_web::test]
+async fn the_page_is_sound_on_phones_and_screens_in_both_color_schemes() {
+    let long = "very_long_name_of_a_metric_".repeat(8);
+    let body =
+        format!("# HELP {long} Text.\n# TYPE {long} gauge\n{long}{{path=\"/a/b\"}} 1\nb 1\n");
+    let instance = Instance::with_metrics(&body).await;
+    let other = Instance::with_metrics("b 1\n").await;
+    let failing = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
+    let routes = RouteFile::of_app([&instance, &other, &failing]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let (host, browser) = (app.address.to_string(), Browser::start().await);
+    for (width, scheme) in [(390, Scheme::Light), (1280, Scheme::Dark)] {
+        browser.emulate(width, scheme).await;
+        for path in [PAGE, "/apps/app-guid"] {
+            browser.open(&app.url(path)).await;
+            assert_sound(&browser, &host, &format!("{path} at {width} px, {scheme:?}")).await;
+        }
+    }
 }
