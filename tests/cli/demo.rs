@@ -171,14 +171,17 @@ fn all_commands_and_pages_that_the_demo_prints_work() {
 
     let pages = demo.pages();
     assert_eq!(pages.len(), 6, "{:?}", demo.printed);
-    let is_missing = |url: &str| url.ends_with("/shop/metrics") || url.ends_with("/prometheus");
-    for url in pages.iter().filter(|url| !is_missing(url)) {
+    for url in &pages {
         let page = demo.open(url);
         assert!(page.contains("</h1>"), "{url}: {page}");
     }
     demo.assert_the_failure_is_explained();
+    let exposed = demo.open(pages[2]);
+    assert!(exposed.contains("demo_job_duration_seconds"), "{exposed}");
     let events = demo.open(pages[3]);
     assert!(events.contains("version=1"), "{events}");
+    let prometheus = demo.open(&format!("{}/", demo.prometheus()));
+    assert!(prometheus.contains("InstanceFailing"), "{prometheus}");
     demo.stop();
 }
 
