@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+const PASSWORD: &str = "password of the benchmark";
 const APPS: usize = 20_000;
 const INSTANCES: usize = 3;
 /// Requests of each page.
@@ -34,7 +35,7 @@ fn main() {
         ("LISTEN", "127.0.0.1:0".to_owned()),
         ("DATABASE_URL", format!("sqlite://{}/bench.db", folder.path().display())),
         ("BROKER__USERNAME", "bench".to_owned()),
-        ("BROKER__PASSWORD", "bench".to_owned()),
+        ("BROKER__PASSWORD", PASSWORD.to_owned()),
         ("ROUTES__FILE", routes.display().to_string()),
     ];
     let environment = environment.map(|(key, value)| (format!("SCRAPEBROKER__{key}"), value));
@@ -79,7 +80,7 @@ async fn measure(client: &awc::Client, url: &str, path: &str) {
     let (mut times, mut bytes) = (Vec::new(), 0);
     for _ in 0..REQUESTS {
         let started = Instant::now();
-        let request = client.get(format!("{url}{path}")).basic_auth("bench", "bench");
+        let request = client.get(format!("{url}{path}")).basic_auth("bench", PASSWORD);
         let mut answer = request.insert_header(("Accept", "text/html")).send().await.unwrap();
         bytes = answer.body().limit(1 << 30).await.unwrap().len();
         assert_eq!(answer.status(), 200, "{path}");

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+const PASSWORD: &str = "password of the benchmark";
 const APPS: usize = 2_000;
 const INSTANCES: usize = 10;
 /// Requests of each kind. Both kinds together remain within the rate limit.
@@ -29,7 +30,7 @@ fn main() {
         ("LISTEN", "127.0.0.1:0".to_owned()),
         ("DATABASE_URL", format!("sqlite://{}/bench.db", folder.path().display())),
         ("BROKER__USERNAME", "bench".to_owned()),
-        ("BROKER__PASSWORD", "bench".to_owned()),
+        ("BROKER__PASSWORD", PASSWORD.to_owned()),
         ("ROUTES__FILE", routes.display().to_string()),
     ];
     let environment = environment.map(|(key, value)| (format!("SCRAPEBROKER__{key}"), value));
@@ -50,7 +51,7 @@ async fn measure(url: &str) {
     let request_list = async |port: usize| {
         let started = Instant::now();
         // Each port is a different list.
-        let request = client.get(format!("{url}/sd?port={port}")).basic_auth("bench", "bench");
+        let request = client.get(format!("{url}/sd?port={port}")).basic_auth("bench", PASSWORD);
         let mut answer = request.send().await.unwrap();
         let body = answer.body().limit(1 << 30).await.unwrap();
         assert_eq!(answer.status(), 200);

@@ -121,8 +121,8 @@ impl FamilyReport {
 
     /// The positions of the bodies that lack the family, of `count` bodies.
     pub fn missing(&self, count: usize) -> Vec<usize> {
-        let has = |body: &usize| self.bodies.iter().any(|one| one.body == *body);
-        (0..count).filter(|body| !has(body)).collect()
+        let mut present = self.bodies.iter().map(|one| one.body).peekable();
+        (0..count).filter(|body| present.next_if_eq(body).is_none()).collect()
     }
 }
 
