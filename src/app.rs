@@ -16,6 +16,7 @@ mod metrics;
 mod provisioned_locator;
 mod provisioning;
 mod query_pools;
+mod reload;
 mod route_sources;
 mod server;
 pub(crate) mod signals;
@@ -27,12 +28,8 @@ pub use start_error::StartError;
 pub(crate) use start_error::{broker_failure, store_failure};
 
 use crate::{
-    broker::Broker,
-    config::{Config, Platform, catalog},
-    discovery::Reload,
-    domain::BaseUrl,
+    config::{Config, Platform},
     telemetry::running,
-    tls,
 };
 use actix_web::dev::{Server, ServerHandle};
 use components::Components;
@@ -40,8 +37,9 @@ use descriptors::Descriptors;
 use drain::{Drain, DrainOutcome};
 use futures_util::{Stream, StreamExt, future::try_join_all};
 use listeners::Listeners;
+pub use reload::Reloader;
 pub use signals::Stop;
-use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
 /// Timeout for stopping loops and closing the database after requests were aborted.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -58,17 +56,6 @@ pub struct Application {
     health_address: Option<SocketAddr>,
     drain: Drain,
     reloader: Reloader,
-}
-
-/// Reloads the catalog, the route file and the certificates on SIGHUP.
-#[derive(Clone, Debug)]
-pub struct Reloader {
-    broker: Broker,
-    catalog: Option<PathBuf>,
-    base_url: BaseUrl,
-    may_offer_prometheus: bool,
-    routes: Reload,
-    certificates: Vec<tls::Reloader>,
 }
 
 impl Application {
@@ -91,21 +78,14 @@ impl Application {
         if config.platform == Some(Platform::CloudFoundry) {
             drain.check_cloud_foundry();
         }
-        let listeners = Listeners::new(&config, &components, &drain)?;
+        let reloader = Reloader::new(&config, &components);
+        let listeners = Listeners::new(&config, &components, &drain, &reloader)?;
         let (server, address) = listeners.main()?;
         components.start_reconciler(&config, address);
         let (query, query_address) = listeners.query()?.unzip();
         let (events, events_address) = listeners.events()?.unzip();
         let (health, health_address) = listeners.health()?.unzip();
         let servers = [server].into_iter().chain(query).chain(events).collect();
-        let reloader = Reloader {
-            broker: components.broker.clone(),
-            catalog: config.broker.catalog.clone(),
-            base_url: config.base_url.clone(),
-            may_offer_prometheus: components.may_offer_prometheus,
-            routes: components.discovery.reload.clone(),
-            certificates: components.certificates.clone(),
-        };
         Ok(Self {
             components,
             servers,
@@ -175,31 +155,5 @@ impl Application {
         }
         tracing::info!("stopped");
         outcome.map(drop)
-    }
-}
-
-impl Reloader {
-    /// Reads the catalog, the route file and the certificates again. If one is invalid, an error is
-    /// logged and the previous one remains active.
-    pub fn reload(&self) {
-        self.routes.trigger();
-        self.certificates.iter().for_each(tls::Reloader::trigger);
-        // The built-in catalog does not change.
-        let Some(catalog) = &self.catalog else { return };
-        match catalog::read(Some(catalog), &self.base_url) {
-            Ok(catalog) if catalog.offers_prometheus() && !self.may_offer_prometheus => {
-                tracing::error!(
-                    "catalog not reloaded: the first plans of Prometheus need a restart, which checks that no \
-                     other Scrapebroker provisions with this database"
-                );
-            }
-            Ok(catalog) => {
-                self.broker.replace_catalog(catalog);
-                tracing::info!("catalog reloaded");
-            }
-            Err(error) => {
-                tracing::error!(%error, "catalog not reloaded; keeping the previous one");
-            }
-        }
     }
 }

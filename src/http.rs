@@ -25,6 +25,7 @@ pub mod prometheus;
 mod query;
 mod rate;
 mod readiness;
+pub mod reload;
 pub mod routes;
 pub mod sd;
 pub mod tsuru;

@@ -367,6 +367,10 @@ impl Components {
         }
     }
 
+    pub(super) fn access(&self) -> Access {
+        self.access.clone()
+    }
+
     pub(super) fn health(&self) -> Health {
         Health {
             lifecycle: self.lifecycle.clone(),

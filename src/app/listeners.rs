@@ -5,6 +5,7 @@ use super::{
     components::{Components, HttpData},
     descriptors::HEALTH_CONNECTIONS,
     drain::{ACTIX_MARGIN, Drain},
+    reload::Reloader,
     server,
 };
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
         base_path::{self, BasePath},
         head_limits::{self, RequestHeads},
         lifecycle::{self, Lifecycle},
+        reload::Reload,
     },
     query::PrometheusClient,
     scrape::ScrapeClient,
@@ -41,6 +43,7 @@ pub(super) struct Listeners<'a> {
     config: &'a Config,
     components: &'a Components,
     data: HttpData,
+    reload: web::Data<Reload>,
     lifecycle: web::Data<Lifecycle>,
     requests: web::Data<running::Running>,
     heads: web::Data<RequestHeads>,
@@ -52,6 +55,7 @@ impl<'a> Listeners<'a> {
         config: &'a Config,
         components: &'a Components,
         drain: &Drain,
+        reloader: &Reloader,
     ) -> Result<Self, StartError> {
         let settings = server::Settings {
             tls: tls(config, components, Alpn::Http2)?,
@@ -66,6 +70,7 @@ impl<'a> Listeners<'a> {
             config,
             components,
             data: components.data(config),
+            reload: web::Data::new(reload(components, reloader)),
             lifecycle: web::Data::new(drain.lifecycle.clone()),
             requests: web::Data::new(drain.running.clone()),
             heads: web::Data::new(RequestHeads::default()),
@@ -82,7 +87,7 @@ impl<'a> Listeners<'a> {
             (self.config.backends.idle_timeout, self.components.backends.clone());
         let (resolver, outgoing) =
             (self.components.resolver.clone(), self.components.outgoing.clone());
-        let query_client = self.query_client();
+        let (query_client, reload) = (self.query_client(), self.reload.clone());
         let app = move || {
             App::new()
                 .wrap(from_fn(http::ui::error_page::render))
@@ -101,6 +106,7 @@ impl<'a> Listeners<'a> {
                 .app_data(data.apps.clone())
                 .app_data(data.app_pages.clone())
                 .app_data(data.health.clone())
+                .app_data(reload.clone())
                 .app_data(data.overview.clone())
                 .app_data(data.doc.clone())
                 .app_data(data.osb.clone())
@@ -123,6 +129,7 @@ impl<'a> Listeners<'a> {
                 .app_data(web::Data::new(query_client()))
                 .configure(http::apps::configure)
                 .configure(http::health::configure)
+                .configure(http::reload::configure)
                 .configure(http::overview::configure)
                 .configure(http::doc::configure)
                 .configure(http::routes::configure)
@@ -235,6 +242,11 @@ impl<'a> Listeners<'a> {
 }
 
 /// TLS of a listener, if it is configured.
+fn reload(components: &Components, reloader: &Reloader) -> Reload {
+    let reloader = reloader.clone();
+    Reload { access: components.access(), reload: Arc::new(move || reloader.reload()) }
+}
+
 fn tls(
     config: &Config,
     components: &Components,

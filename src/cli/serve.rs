@@ -52,6 +52,7 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
 
 async fn reload_on(mut hangup: Signal, reloader: Reloader) {
     while hangup.recv().await.is_some() {
-        reloader.reload();
+        // An error is in the log.
+        let _ = reloader.reload();
     }
 }

@@ -204,12 +204,14 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
 }
 
 /// First segments of Scrapebroker's paths.
-const OWN_PATHS: [&str; 16] = [
+const OWN_PATHS: [&str; 18] = [
     "-",
     "apps",
     "broker",
     "doc",
     "events",
+    "health",
+    "healthz",
     "metrics",
     "pools",
     "prometheus",

@@ -21,12 +21,15 @@ pub struct Health {
     pub warning: Option<&'static str>,
 }
 
-/// Adds `/metrics`, `/-/healthy` and `/-/ready`. Requires [`Health`] as app data.
+/// Adds `/metrics`, `/-/healthy`, its other names, and `/-/ready`. Requires [`Health`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(read_only("/metrics", own_metrics))
         .service(read_only("/-/healthy", healthy))
-        .service(read_only("/-/ready", ready));
+        .service(read_only("/-/ready", ready))
+        // Names that exporters and platforms use.
+        .service(read_only("/health", healthy))
+        .service(read_only("/healthz", healthy));
 }
 
 /// Configures the listener for load balancers. It responds with readiness on any path, like

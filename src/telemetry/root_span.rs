@@ -59,7 +59,7 @@ pub(super) fn rounded_ms(duration: Duration) -> f64 {
 }
 
 fn is_health_check(path: &str) -> bool {
-    matches!(path, "/-/healthy" | "/-/ready")
+    matches!(path, "/-/healthy" | "/-/ready" | "/health" | "/healthz")
 }
 
 impl RootSpanBuilder for RequestSpan {

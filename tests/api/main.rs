@@ -42,6 +42,7 @@ mod query_prometheus;
 mod query_replicas;
 mod readiness;
 mod reason_phrases;
+mod reload;
 mod replicas;
 mod scaling;
 mod scraped_by_prometheus;
