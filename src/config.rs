@@ -68,6 +68,7 @@ pub struct Config {
     /// A connection is closed if the client reads nothing of a response for this long.
     pub write_timeout: Duration,
     pub log: Log,
+    pub telemetry: Telemetry,
     pub database_url: DatabaseUrl,
     pub database: Database,
     /// Whether the SQLite file is on a disk that survives a restart of the app.
@@ -132,6 +133,13 @@ pub struct Tls {
     pub certificates: ListenerSettings,
     /// Timeout of a handshake.
     pub handshake_timeout: Duration,
+}
+
+/// `telemetry`
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// Whether the own metrics contain promfetcher's four.
+    pub promfetcher_names: bool,
 }
 
 /// `log`

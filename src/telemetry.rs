@@ -6,11 +6,13 @@
 mod causes;
 mod logging;
 pub mod metrics;
+mod own_scrapes;
 mod root_span;
 pub mod running;
 
 pub use causes::causes;
 pub use logging::{Format, InitError, init};
+pub use own_scrapes::OwnScrapeMetrics;
 pub use root_span::RequestSpan;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{
     StartError, broker_failure, certificates,
     connections::{ConnectionMetrics, Connections},
     descriptors::Descriptors,
-    metrics::{BindingMetrics, RouteMetrics},
+    metrics::{BindingMetrics, RouteMetrics, UpMetric},
     provisioning,
     query_pools::QueryPools,
     route_sources, store_failure, warnings,
@@ -40,7 +40,10 @@ use crate::{
     query::{Pool, PrometheusClient, ServerStates, Summaries},
     scrape::{self, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory},
     store::Store,
-    telemetry::metrics::{self as own_metrics, Format},
+    telemetry::{
+        OwnScrapeMetrics,
+        metrics::{self as own_metrics, Format},
+    },
     tls,
     tsuru::TsuruApi,
 };
@@ -173,7 +176,10 @@ impl Components {
             loops.spawn_local(reloader.clone().run(shutdown.clone()));
         }
 
-        let scrape_metrics = Arc::new(scrape::ScrapeMetrics::register(&mut registry));
+        let scrape_metrics = Arc::new(scrape::ScrapeMetrics::register(
+            &mut registry,
+            config.telemetry.promfetcher_names,
+        ));
         let budget = MemoryBudget::new(
             config.scrape.max_memory,
             MemoryBudgetMetrics::register(&mut registry),
@@ -202,7 +208,13 @@ impl Components {
         loops.spawn_local(events.clone().sweep(EVENTS_SWEEP, shutdown.clone()));
         let process_metrics = process::ProcessMetrics::register(&mut registry);
         let sd_metrics = SdMetrics::register(&mut registry);
-        RouteMetrics::register(&mut registry, discovery.table.clone());
+        let table = discovery.table.clone();
+        let promfetcher_names = config.telemetry.promfetcher_names;
+        RouteMetrics { table, promfetcher_names }.register(&mut registry);
+        let (table, bound) = (discovery.table.clone(), broker.binding_table());
+        let stale_after = config.routes.settings.stale_after;
+        UpMetric { table, bound, stale_after }.register(&mut registry);
+        let own_scrapes = OwnScrapeMetrics::register(&mut registry);
         BindingMetrics::register(&mut registry, broker.binding_table());
         let last = Arc::new(ScrapeHistory::default());
         loops.spawn_local(prune_metrics_and_history(
@@ -230,7 +242,8 @@ impl Components {
             process_metrics,
             own_metrics: Arc::new(move |accept| {
                 let format = Format::negotiate(accept);
-                Ok((format.content_type(), own_metrics::render(&registry, format)?))
+                let text = own_scrapes.observe(|| own_metrics::render(&registry, format))?;
+                Ok((format.content_type(), text))
             }),
             sd_metrics,
             scrape_url: Arc::default(),

@@ -2,7 +2,7 @@
 
 use crate::{
     broker::BindingTable,
-    discovery::{RouteTable, SourceStatus},
+    discovery::{RouteTable, Snapshot, SourceStatus},
     telemetry::metrics::{encode_family, encode_metric},
 };
 use prometheus_client::{
@@ -11,31 +11,62 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
-use std::fmt;
+use std::{fmt, time::Duration};
+
+/// Age of the bindings from which on Scrapebroker counts as not up.
+const OUTDATED_BINDINGS: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
-pub(super) struct RouteMetrics(RouteTable);
+pub(super) struct RouteMetrics {
+    pub(super) table: RouteTable,
+    /// Adds promfetcher's two metrics.
+    pub(super) promfetcher_names: bool,
+}
 
 impl RouteMetrics {
-    pub(super) fn register(registry: &mut Registry, table: RouteTable) {
-        registry.register_collector(Box::new(Self(table)));
+    pub(super) fn register(self, registry: &mut Registry) {
+        registry.register_collector(Box::new(self));
+    }
+}
+
+/// Whether Scrapebroker works with current data.
+#[derive(Debug)]
+pub(super) struct UpMetric {
+    pub(super) table: RouteTable,
+    pub(super) bound: BindingTable,
+    /// `routes.stale_after`
+    pub(super) stale_after: Duration,
+}
+
+impl UpMetric {
+    pub(super) fn register(self, registry: &mut Registry) {
+        registry.register_collector(Box::new(self));
+    }
+
+    fn is_up(&self) -> bool {
+        let snapshot = self.table.snapshot();
+        let has_sources = snapshot.sources().next().is_some();
+        let is_current = snapshot.age().is_some_and(|age| age <= self.stale_after);
+        let has_bindings = self.bound.age().is_some_and(|age| age <= OUTDATED_BINDINGS);
+        (is_current || !has_sources) && has_bindings
+    }
+}
+
+impl Collector for UpMetric {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "1 if the route table and the bindings are current, otherwise 0";
+        let up = ConstGauge::new(u64::from(self.is_up()));
+        encode_metric(&mut encoder, "scrapebroker_up", help, &up)
     }
 }
 
 impl Collector for RouteMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let snapshot = self.0.snapshot();
+        let snapshot = self.table.snapshot();
         let sources: Vec<_> = snapshot.sources().collect();
-        // Names and HELP texts are those of promfetcher.
-        if let Some(age) = snapshot.age() {
-            let help = "Age of the newest valid route table, in seconds";
-            let age = ConstGauge::new(age.as_secs_f64());
-            encode_metric(&mut encoder, "promfetch_latest_time_scrape_route", help, &age)?;
+        if self.promfetcher_names {
+            encode_promfetcher(&mut encoder, &snapshot)?;
         }
-        let failed = ConstCounter::new(sources.iter().map(|source| source.failed).sum::<u64>());
-        let help = "Failed polls of sources of routes, and connections to them that were lost";
-        encode_metric(&mut encoder, "promfetch_scrape_route_failed", help, &failed)?;
-
         let (apps, instances) = snapshot.size();
         for (name, help, value) in [
             ("scrapebroker_apps", "Apps in the route table", apps),
@@ -63,6 +94,18 @@ impl Collector for BindingMetrics {
         let age = ConstGauge::new(age.as_secs_f64());
         encode_metric(&mut encoder, "scrapebroker_bindings_age_seconds", help, &age)
     }
+}
+
+/// Names and HELP texts are those of promfetcher.
+fn encode_promfetcher(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
+    if let Some(age) = snapshot.age() {
+        let help = "Age of the newest valid route table, in seconds";
+        let age = ConstGauge::new(age.as_secs_f64());
+        encode_metric(encoder, "promfetch_latest_time_scrape_route", help, &age)?;
+    }
+    let failed = ConstCounter::new(snapshot.failed_polls());
+    let help = "Failed polls of sources of routes, and connections to them that were lost";
+    encode_metric(encoder, "promfetch_scrape_route_failed", help, &failed)
 }
 
 fn encode_sources(encoder: &mut DescriptorEncoder<'_>, sources: &[&SourceStatus]) -> fmt::Result {

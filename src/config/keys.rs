@@ -5,7 +5,7 @@
 
 use super::{
     Backends, Broker, Config, Database, Events, Log, LogFormat, Platform, Provisioner, Routes,
-    Scrape, Tls, Tsuru, events,
+    Scrape, Telemetry, Tls, Tsuru, events,
     platform::PlatformEnv,
     prometheus, query,
     section::{Read, Section},
@@ -45,6 +45,10 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     // Users of oneShotMetricsServer set this variable. Other programs have variables of this name too.
     let log_level = platform_env.log_level.filter(|_| has_listener(&events));
     let log = s.section("log", |s| log(s, log_level.unwrap_or("info")));
+    let telemetry = s.section("telemetry", |s| {
+        let promfetcher_names = s.value("promfetcher_names", "true", values::flag);
+        Ok(Telemetry { promfetcher_names: promfetcher_names? })
+    });
     let database_url = database_url(s, platform_env.database_url);
     let database = s.section("database", |s| {
         let max_connections = s.value("max_connections", "10", number(1..=10_000));
@@ -122,6 +126,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
         max_connections: max_connections?,
         write_timeout: write_timeout?,
         log: log?,
+        telemetry: telemetry?,
         database_url: database_url?,
         database: database?,
         store_is_durable: store_is_durable?,

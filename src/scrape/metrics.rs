@@ -1,6 +1,7 @@
 //! Metrics of scrapes.
 
 mod exporters;
+mod promfetcher;
 
 use super::{
     failure::FailureReason,
@@ -15,27 +16,16 @@ use crate::{
 use exporters::ExporterMetrics;
 use exposition::Stats;
 use prometheus_client::{
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, histogram::Histogram},
     registry::Registry,
 };
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Mutex, PoisonError},
-};
-
-/// Labels of promfetcher's success counter.
-type AppLabels = [(&'static str, String); 6];
-
-/// Labels of promfetcher's failure counter: those of the app, `index` and `instance_id`.
-type InstanceLabels = [(&'static str, String); 8];
+use promfetcher::PromfetcherMetrics;
+use std::collections::HashMap;
 
 #[derive(Debug)]
 pub struct ScrapeMetrics {
-    success: Family<AppLabels, Counter>,
-    failed: Family<InstanceLabels, Counter>,
-    /// The series of the two families of each app, to remove them when the app leaves the route
-    /// table.
-    series_of_app: Mutex<HashMap<String, AppSeries>>,
+    /// None if `telemetry.promfetcher_names` is false.
+    promfetcher: Option<PromfetcherMetrics>,
     instances: Counter,
     failures: CounterByLabel,
     merge_changes: CounterByLabel,
@@ -44,32 +34,15 @@ pub struct ScrapeMetrics {
     pub(super) exporters: ExporterMetrics,
 }
 
-#[derive(Debug, Default)]
-struct AppSeries {
-    apps: HashSet<AppLabels>,
-    instances: HashSet<InstanceLabels>,
-}
-
 impl ScrapeMetrics {
-    pub fn register(registry: &mut Registry) -> Self {
+    /// `promfetcher_names` adds promfetcher's counters per app.
+    pub fn register(registry: &mut Registry, promfetcher_names: bool) -> Self {
         let reasons = FailureReason::ALL.map(FailureReason::as_str);
         let changes = merge_changes(&Stats::default()).map(|(kind, _)| kind);
         let buckets = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
         Self {
             exporters: ExporterMetrics::register(registry),
-            success: register(
-                registry,
-                "promfetch_metric_fetch_success",
-                "Scrapes of an app in which at least one instance returned metrics",
-                Family::default(),
-            ),
-            failed: register(
-                registry,
-                "promfetch_metric_fetch_failed",
-                "Failed scrapes of instances",
-                Family::default(),
-            ),
-            series_of_app: Mutex::default(),
+            promfetcher: promfetcher_names.then(|| PromfetcherMetrics::register(registry)),
             instances: register(
                 registry,
                 "scrapebroker_instances_scraped",
@@ -121,8 +94,8 @@ impl ScrapeMetrics {
                 }
             }
         }
-        for app in scraped_apps.into_values() {
-            self.count_success(app);
+        if let Some(promfetcher) = &self.promfetcher {
+            scraped_apps.into_values().for_each(|app| promfetcher.count_success(app));
         }
     }
 
@@ -134,8 +107,10 @@ impl ScrapeMetrics {
             }
             Err(failure) => {
                 self.failures.count(failure.reason.as_str());
-                let index = endpoint.index.as_ref().map(ToString::to_string);
-                self.count_failed(&endpoint.app, index.unwrap_or_default());
+                if let Some(promfetcher) = &self.promfetcher {
+                    let index = endpoint.index.as_ref().map(ToString::to_string);
+                    promfetcher.count_failed(&endpoint.app, index.unwrap_or_default());
+                }
             }
         }
     }
@@ -146,64 +121,12 @@ impl ScrapeMetrics {
         }
     }
 
-    fn count_success(&self, app: &App) {
-        let labels = app_labels(app);
-        self.success.get_or_create(&labels).inc();
-        self.record_series(app, |known| {
-            known.apps.insert(labels);
-        });
-    }
-
-    fn count_failed(&self, app: &App, index: String) {
-        let [organization_id, space_id, app_id, organization_name, space_name, app_name] =
-            app_labels(app);
-        let labels = [
-            organization_id,
-            space_id,
-            app_id,
-            organization_name,
-            space_name,
-            app_name,
-            ("index", index.clone()),
-            ("instance_id", index),
-        ];
-        self.failed.get_or_create(&labels).inc();
-        self.record_series(app, |known| {
-            known.instances.insert(labels);
-        });
-    }
-
-    fn record_series(&self, app: &App, add: impl FnOnce(&mut AppSeries)) {
-        let mut series_of_app = self.series_of_app.lock().unwrap_or_else(PoisonError::into_inner);
-        if !series_of_app.contains_key(app.id.as_str()) {
-            series_of_app.insert(app.id.to_string(), AppSeries::default());
-        }
-        if let Some(known) = series_of_app.get_mut(app.id.as_str()) {
-            add(known);
-        }
-    }
-
-    /// Removes the series of apps that are no longer in the route table. promfetcher keeps them
-    /// forever.
+    /// Removes the series of apps that are no longer in the route table.
     pub fn prune(&self, table: &Snapshot) {
-        let mut series_of_app = self.series_of_app.lock().unwrap_or_else(PoisonError::into_inner);
-        series_of_app.retain(|app, known| {
-            let stays = table.contains_app(app);
-            if !stays {
-                known.apps.iter().for_each(|labels| {
-                    self.success.remove(labels);
-                });
-                known.instances.iter().for_each(|labels| {
-                    self.failed.remove(labels);
-                });
-            }
-            stays
-        });
+        if let Some(promfetcher) = &self.promfetcher {
+            promfetcher.prune(table);
+        }
     }
-}
-
-fn app_labels(app: &App) -> AppLabels {
-    app.labels().map(|(name, value)| (name, value.to_owned()))
 }
 
 /// The changes of a merge by kind.

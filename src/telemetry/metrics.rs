@@ -1,6 +1,7 @@
 //! The registry of Scrapebroker's own metrics, and their exposition. Modules register their metric
 //! families.
 
+use procfs::process::LimitValue;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
@@ -20,7 +21,7 @@ pub fn registry() -> Registry {
     registry.register(
         "scrapebroker_build",
         "Version of this Scrapebroker",
-        Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        Info::new([("version", env!("CARGO_PKG_VERSION")), ("revision", crate::COMMIT)]),
     );
     registry.register_collector(Box::new(Process));
     registry
@@ -223,15 +224,18 @@ impl Collector for Process {
         if let Ok(open) = process.fd_count() {
             gauge(encoder, "process_open_fds", "Open file descriptors", open as f64)?;
         }
-        if let Ok(limits) = process.limits()
-            && let procfs::process::LimitValue::Value(max) = limits.max_open_files.soft_limit
-        {
-            gauge(
-                encoder,
-                "process_max_fds",
-                "Most file descriptors that may be open",
-                max as f64,
-            )?;
+        if let Ok(limits) = process.limits() {
+            // Client libraries of Prometheus report -1 for an unlimited address space.
+            let memory = match limits.max_address_space.soft_limit {
+                LimitValue::Value(bytes) => bytes as f64,
+                LimitValue::Unlimited => -1.0,
+            };
+            let help = "Maximum virtual memory, -1 if it is unlimited";
+            gauge(encoder, "process_virtual_memory_max_bytes", help, memory)?;
+            if let LimitValue::Value(max) = limits.max_open_files.soft_limit {
+                let help = "Most file descriptors that may be open";
+                gauge(encoder, "process_max_fds", help, max as f64)?;
+            }
         }
         Ok(())
     }

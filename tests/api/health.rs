@@ -101,3 +101,50 @@ async fn only_operators_can_read_the_route_table() {
     assert_eq!(table["app.example.com"][0]["address"], instance.address.to_string());
     assert_eq!(table["app.example.com"][0]["tags"]["app_id"], "app-guid");
 }
+
+#[actix_web::test]
+async fn own_scrapes_are_counted_and_timed_and_up_follows_the_sources() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let first = app.get("/metrics").await;
+    let value = |own: &Response, name: &str| -> f64 {
+        let line = own.lines(&format!("{name} ")).remove(0);
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let scrapes = "scrapebroker_exporter_scrapes_total";
+    let second = app.get("/metrics").await;
+    assert_eq!(value(&second, scrapes), value(&first, scrapes) + 1.0);
+    // A scrape contains the durations of those before.
+    let timed = "scrapebroker_exporter_scrape_duration_seconds_count";
+    assert_eq!(value(&second, timed), value(&second, scrapes) - 1.0);
+    assert!(value(&second, "scrapebroker_exporter_last_scrape_duration_seconds") > 0.0);
+    assert_eq!(value(&second, "scrapebroker_up"), 1.0);
+    assert_eq!(second.lines("process_virtual_memory_max_bytes ").len(), 1);
+
+    // While no source has answered, the routes are not current.
+    let gone = json!([{"url": format!("http://{}/routes", closed_address())}]).to_string();
+    let waiting = spawn_app(&[("ROUTES__GOROUTERS", gone)]).await;
+    eventually(async || {
+        let own = waiting.get("/metrics").await;
+        (value(&own, "scrapebroker_up") == 0.0).then_some(())
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn the_metrics_of_promfetcher_can_be_left_out() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let bad = Instance::start(|_| Reply::Close).await;
+    let routes = RouteFile::of_app([&instance, &bad]);
+    let without = ("TELEMETRY__PROMFETCHER_NAMES", "false".to_owned());
+    let app = spawn_app(&[routes.setting(), without]).await;
+    let metrics = app.get("/v1/apps/app-guid/metrics").await;
+    // The failure series in the metrics of apps is not affected.
+    assert_eq!(metrics.lines("promfetcher_scrape_error{").len(), 1);
+    let own = app.get("/metrics").await;
+    assert!(!own.text().contains("promfetch_"), "{}", own.text());
+    assert_eq!(own.lines("scrapebroker_instances_scraped_total 2").len(), 1);
+    let (code, findings) = promtool::check(&own.body);
+    assert_eq!((code, &*findings), (Some(0), ""));
+}

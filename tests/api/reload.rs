@@ -22,7 +22,7 @@ async fn a_post_reloads_the_catalog_and_a_broken_one_changes_nothing() {
     let reload =
         async || send("POST", &app.url("/-/reload"), &[("Authorization", &operator)], None).await;
     let first_name = async || {
-        let catalog = app.broker("GET", "/broker/v2/catalog", None).await;
+        let catalog = app.broker("GET", "/v2/catalog", None).await;
         let name = catalog.json()["services"][0]["name"].as_str().map(str::to_owned);
         name.unwrap_or_else(|| panic!("{}", catalog.text()))
     };
