@@ -11,10 +11,11 @@ use crate::{
     http::{
         access::{Access, Denied},
         lifecycle::Lifecycle,
+        prometheus::{FiringAlerts, Prometheus},
         read_only,
         ui::{self, Layout, Section, Viewer, format},
     },
-    query::Pool,
+    query::{Pool, PrometheusClient},
     scrape::ScrapeHistory,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
@@ -77,7 +78,8 @@ struct Details {
     health: InstallationHealth,
 }
 
-/// Adds `/` and the assets of all pages. Requires [`Overview`] as app data.
+/// Adds `/` and the assets of all pages. Requires [`Overview`], [`Prometheus`] and the worker's
+/// [`PrometheusClient`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     config.service(read_only("/", show)).configure(ui::configure_assets);
 }
@@ -85,7 +87,12 @@ pub fn configure(config: &mut web::ServiceConfig) {
 /// With this query the browser requests credentials from the user.
 const DETAILS: &str = "details";
 
-async fn show(request: HttpRequest, overview: web::Data<Overview>) -> Result<HttpResponse, Denied> {
+async fn show(
+    request: HttpRequest,
+    overview: web::Data<Overview>,
+    prometheus: web::Data<Prometheus>,
+    client: web::Data<PrometheusClient>,
+) -> Result<HttpResponse, Denied> {
     let has_credentials = request.headers().contains_key(header::AUTHORIZATION);
     let viewer = if request.query_string() == DETAILS {
         overview.access.operator(&request).await?;
@@ -96,7 +103,11 @@ async fn show(request: HttpRequest, overview: web::Data<Overview>) -> Result<Htt
     } else {
         Viewer::Anonymous
     };
-    let twin = overview.twin(viewer == Viewer::Operator);
+    let firing = match viewer {
+        Viewer::Operator => Some(prometheus.firing_alerts(&client).await),
+        _ => None,
+    };
+    let twin = overview.twin(firing);
     let layout = Layout::new(overview.base_url.path(), Section::Overview, viewer);
     let page = OverviewPage {
         layout,
@@ -108,15 +119,16 @@ async fn show(request: HttpRequest, overview: web::Data<Overview>) -> Result<Htt
 }
 
 impl Overview {
-    fn twin(&self, is_operator: bool) -> OverviewTwin {
+    /// With details if `firing` contains the firing alerts.
+    fn twin(&self, firing: Option<Vec<FiringAlerts>>) -> OverviewTwin {
         let table = self.table.snapshot();
         let waiting = match (self.lifecycle.is_draining(), table.has_table()) {
             (true, _) => Some("stopping"),
             (false, true) => None,
             (false, false) => Some("waiting for the first route table"),
         };
-        let details = || {
-            let health = InstallationHealth::of(self, &table);
+        let details = |firing| {
+            let health = InstallationHealth::of(self, &table, firing);
             Details { attention: attention::attention(&health, self.warning, waiting), health }
         };
         OverviewTwin {
@@ -125,7 +137,7 @@ impl Overview {
             ready: waiting.is_none(),
             waiting,
             warning: self.warning,
-            details: is_operator.then(details),
+            details: firing.map(details),
         }
     }
 }

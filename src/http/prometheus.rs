@@ -39,6 +39,7 @@ use crate::{
     scrape::ScrapeHistory,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
+pub(super) use list::FiringAlerts;
 pub use state::state;
 use std::{sync::Arc, time::Duration};
 use target::Target;

@@ -114,6 +114,11 @@ fn prometheus(health: &InstallationHealth, lines: &mut Lines) {
     for it in &health.prometheus.problems {
         lines.error(format!("Prometheus {}: {}.", it.name, it.problem), &*it.path);
     }
+    for it in &health.prometheus.firing {
+        let alerts = format::counted(it.count, "firing alert");
+        let text = format!("Prometheus {} has {alerts}: {}.", it.name, it.names);
+        lines.warning(text, format!("{}#alerts", it.path));
+    }
 }
 
 fn pools(health: &InstallationHealth, lines: &mut Lines) {
@@ -164,6 +169,7 @@ fn urlencoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::health::*, *};
+    use crate::http::prometheus::FiringAlerts;
 
     fn healthy() -> InstallationHealth {
         InstallationHealth {
@@ -174,6 +180,7 @@ mod tests {
                 instances: 1,
                 running: 1,
                 problems: Vec::new(),
+                firing: Vec::new(),
             },
             pools: vec![pool()],
             events: EventsHealth { queues: 1, pending: 0, scrapers: 1, late: Vec::new() },
@@ -270,6 +277,20 @@ mod tests {
         assert_eq!(
             after(|it| it.prometheus.problems = vec![problem()]),
             line(error, "Prometheus mine: server 1 failed: no disk.", "/prometheus/mine/")
+        );
+        let firing = || FiringAlerts {
+            name: "mine".to_owned(),
+            path: "/prometheus/mine/".to_owned(),
+            count: 1,
+            names: "InstanceFailing".to_owned(),
+        };
+        assert_eq!(
+            after(|it| it.prometheus.firing = vec![firing()]),
+            line(
+                warning,
+                "Prometheus mine has 1 firing alert: InstanceFailing.",
+                "/prometheus/mine/#alerts"
+            )
         );
         assert_eq!(
             after(|it| it.pools[0].is_usable = false),

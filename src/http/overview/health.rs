@@ -8,7 +8,7 @@ use crate::{
         OperationState,
         prometheus::{ReplicaState, segment},
     },
-    http::prometheus,
+    http::prometheus::{self, FiringAlerts},
     query::Pool,
     scrape::ScrapeTotals,
 };
@@ -57,6 +57,8 @@ pub(super) struct ProvisionerHealth {
     pub(super) running: usize,
     /// Instances with a problem, at most 20.
     pub(super) problems: Vec<PrometheusProblem>,
+    /// The first instances with firing alerts.
+    pub(super) firing: Vec<FiringAlerts>,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,7 +110,7 @@ pub(super) struct InstanceTotals {
 }
 
 impl InstallationHealth {
-    pub(super) fn of(overview: &Overview, table: &Snapshot) -> Self {
+    pub(super) fn of(overview: &Overview, table: &Snapshot, firing: Vec<FiringAlerts>) -> Self {
         let (apps, instances) = table.size();
         let bindings_age = overview.bound.age();
         Self {
@@ -117,7 +119,7 @@ impl InstallationHealth {
                 problem: overview.broker.database_problem(),
                 bindings_age_seconds: bindings_age.as_ref().map(Duration::as_secs),
             },
-            prometheus: provisioner(overview),
+            prometheus: provisioner(overview, firing),
             pools: overview.pools.iter().map(PoolHealth::of).collect(),
             events: events(overview),
             apps,
@@ -173,7 +175,7 @@ impl LateQueue {
     }
 }
 
-fn provisioner(overview: &Overview) -> ProvisionerHealth {
+fn provisioner(overview: &Overview, firing: Vec<FiringAlerts>) -> ProvisionerHealth {
     let all = overview.bound.all_prometheus();
     let is_running =
         |it: &PrometheusSnapshot| it.replicas.iter().any(|it| it.state == ReplicaState::Ready);
@@ -185,6 +187,7 @@ fn provisioner(overview: &Overview) -> ProvisionerHealth {
         instances: all.len(),
         running: all.values().filter(|it| is_running(it)).count(),
         problems,
+        firing,
     }
 }
 

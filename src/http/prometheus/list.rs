@@ -98,6 +98,23 @@ impl ListParameters {
     }
 }
 
+/// An instance with firing alerts.
+#[derive(Debug, Serialize)]
+pub(in crate::http) struct FiringAlerts {
+    pub(in crate::http) name: String,
+    pub(in crate::http) path: String,
+    pub(in crate::http) count: usize,
+    /// The first names, as in `DiskFull, HighLatency`.
+    pub(in crate::http) names: String,
+}
+
+fn sort_by_name(instances: &mut [Arc<PrometheusSnapshot>]) {
+    instances.sort_by(|a, b| {
+        let key = |it: &PrometheusSnapshot| (it.names.instance.clone(), it.instance_id.clone());
+        key(a).cmp(&key(b))
+    });
+}
+
 impl Prometheus {
     /// The instances that the caller may see, sorted by name.
     async fn visible(
@@ -111,11 +128,24 @@ impl Prometheus {
             Caller::Token(Scope::Query(id)) => all.get(id).cloned().into_iter().collect(),
             _ => return Err(self.access.forbidden().into()),
         };
-        visible.sort_by(|a, b| {
-            let key = |it: &PrometheusSnapshot| (it.names.instance.clone(), it.instance_id.clone());
-            key(a).cmp(&key(b))
-        });
+        sort_by_name(&mut visible);
         Ok((visible, Viewer::of(&caller)))
+    }
+
+    /// The alerts that fire in the first instances in the order of their names.
+    pub(in crate::http) async fn firing_alerts(
+        &self,
+        client: &PrometheusClient,
+    ) -> Vec<FiringAlerts> {
+        let mut instances: Vec<_> = self.bound.all_prometheus().values().cloned().collect();
+        sort_by_name(&mut instances);
+        instances.truncate(PER_PAGE);
+        let facts = self.facts(client, &instances).await.into_iter();
+        let firing = facts.filter_map(|it| {
+            let count = it.alerts_firing.filter(|count| *count > 0)?;
+            Some(FiringAlerts { name: it.name, path: it.path, count, names: it.firing })
+        });
+        firing.collect()
     }
 
     /// The facts of `instances`. Those without a ready replica are not queried.
