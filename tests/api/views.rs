@@ -4,6 +4,7 @@ mod browser;
 mod fake_prometheus;
 mod metrics;
 mod prometheus;
+mod screenshot;
 mod snippets;
 
 use support::browser::Browser;

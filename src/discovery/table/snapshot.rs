@@ -224,9 +224,14 @@ impl Snapshot {
         self.sources.iter().map(|source| source.failed).sum()
     }
 
-    /// Time since the newest successful report of any source.
+    /// Time since the newest successful report of a configured source. Without configured sources,
+    /// of any source: the hosts of bound Tsuru apps come from the own database, which says nothing
+    /// about routers.
     pub fn age(&self) -> Option<Duration> {
-        self.sources.iter().filter_map(|source| source.last_answer).max().map(|at| at.elapsed())
+        let has_configured = self.configured().next().is_some();
+        let counted = |source: &&SourceStatus| source.kind.is_configured || !has_configured;
+        let answers = self.sources.iter().filter(counted).filter_map(|source| source.last_answer);
+        answers.max().map(|at| at.elapsed())
     }
 }
 
