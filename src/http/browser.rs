@@ -90,7 +90,8 @@ pub async fn guard<B: MessageBody>(
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, DENY_ALL),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        // With `no-referrer`, browsers would send `Origin: null` with the forms of the pages.
+        (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     ] {
         if !headers.contains_key(&name) {
             headers.insert(name, value);

@@ -121,7 +121,7 @@ async fn pages_cannot_be_framed_and_load_no_external_content() {
         let headers = [("Authorization", authorization.as_str())];
         let answer = app.get_with(path, &headers).await;
         assert_eq!(answer.headers["x-content-type-options"], "nosniff", "{path}");
-        assert_eq!(answer.headers["referrer-policy"], "no-referrer", "{path}");
+        assert_eq!(answer.headers["referrer-policy"], "same-origin", "{path}");
         assert!(answer.headers["content-security-policy"].contains("frame-ancestors 'none'"));
     }
 }

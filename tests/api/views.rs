@@ -1,10 +1,14 @@
 //! Pages for people, in a real browser and as JSON.
 
+mod access;
 mod browser;
 mod fake_prometheus;
+mod hostile;
+mod json;
 mod metrics;
 mod prometheus;
 mod screenshot;
+mod site;
 mod snippets;
 
 use support::browser::Browser;

@@ -24,6 +24,13 @@ pub fn commands(text: &str) -> impl Iterator<Item = (bool, &str)> {
     text.split('`').enumerate().map(|(index, part)| (index % 2 == 1, part))
 }
 
+/// A word of a shell command. Control characters are replaced, because a terminal would interpret
+/// them when the command is pasted.
+pub fn shell_word(text: &str) -> String {
+    let text = text.replace(char::is_control, "\u{fffd}");
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// A size in bytes, as in `1.5 MiB`.
 pub fn size(bytes: &u64) -> String {
     bytesize::ByteSize::b(*bytes).display().iec().to_string()

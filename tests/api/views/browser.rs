@@ -1,19 +1,160 @@
-//! Pages in Chromium: accessibility, width, errors and requests.
+//! Pages in Chromium: accessibility, width, errors and requests, the keyboard, and no scripts.
 
-use super::assert_sound;
+use super::{
+    assert_sound,
+    site::{PAGES, Site},
+};
 use crate::test_app::*;
-use support::browser::{Browser, Scheme};
+use serde_json::json;
+use support::{
+    browser::{Browser, ENTER, Scheme, TAB},
+    eventually,
+};
 
-#[actix_web::test]
-async fn the_overview_is_sound_on_phones_and_screens_in_both_color_schemes() {
-    let app = spawn_app(&[]).await;
-    let host = app.address.to_string();
+/// Responses with an error status. Chromium reports the status on the console.
+const ERRORS: [&str; 3] = ["/apps/none", "/prometheus/none/", "/nowhere"];
+
+async fn login(site: &Site) -> Browser {
     let browser = Browser::start().await;
-    for width in [390, 1280] {
-        for scheme in [Scheme::Light, Scheme::Dark] {
-            browser.emulate(width, scheme).await;
-            browser.open(&app.url("/")).await;
-            assert_sound(&browser, &host, &format!("/ at {width} px, {scheme:?}")).await;
+    browser.emulate(1280, Scheme::Light).await;
+    browser.login(USER, PASSWORD).await;
+    browser.open(&site.fixture.app.url("/")).await;
+    browser
+}
+
+/// Opens all pages at a width in both color schemes.
+async fn every_page_is_sound_at(width: u32) {
+    let site = Site::start("shop", &[]).await;
+    let (app, browser) = (&site.fixture.app, login(&site).await);
+    let host = app.address.to_string();
+    for scheme in [Scheme::Light, Scheme::Dark] {
+        browser.emulate(width, scheme).await;
+        for path in PAGES {
+            browser.open(&app.url(path)).await;
+            assert_sound(&browser, &host, &format!("{path} at {width} px, {scheme:?}")).await;
+        }
+        for path in ERRORS {
+            browser.open(&app.url(path)).await;
+            let log = browser.console_errors().await;
+            assert!(log.iter().all(|it| it.contains("Failed to load resource")), "{path}: {log:?}");
+            assert_sound(&browser, &host, &format!("{path} at {width} px, {scheme:?}")).await;
         }
     }
+}
+
+#[actix_web::test]
+async fn every_page_is_sound_on_a_phone() {
+    every_page_is_sound_at(390).await;
+}
+
+#[actix_web::test]
+async fn every_page_is_sound_on_a_screen() {
+    every_page_is_sound_at(1280).await;
+}
+
+#[actix_web::test]
+async fn pages_of_anonymous_viewers_are_sound_and_no_page_overflows_at_320_px() {
+    let site = Site::start("shop", &[]).await;
+    let (app, browser) = (&site.fixture.app, Browser::start().await);
+    let host = app.address.to_string();
+    browser.emulate(320, Scheme::Light).await;
+    for path in ["/", "/doc", "/apps/app-guid", "/apps/app-guid/metrics"] {
+        browser.open(&app.url(path)).await;
+        assert_sound(&browser, &host, path).await;
+    }
+    browser.login(USER, PASSWORD).await;
+    for path in PAGES {
+        browser.open(&app.url(path)).await;
+        assert_eq!(browser.overflow().await, None, "{path}");
+    }
+}
+
+/// The text of the status line. Empty while the page is loading.
+async fn status(browser: &Browser) -> String {
+    let text = "return document.getElementById('status')?.textContent ?? ''";
+    browser.script(text, &[]).await.as_str().unwrap().to_owned()
+}
+
+/// Presses Tab until the focused element matches, at most 60 times.
+async fn tab_to(browser: &Browser, css: &str) {
+    for _ in 0..60 {
+        browser.press(TAB).await;
+        let found = browser
+            .script("return document.activeElement.matches(arguments[0])", &[json!(css)])
+            .await;
+        if found == json!(true) {
+            return;
+        }
+    }
+    panic!("{css} is not reached by Tab");
+}
+
+#[actix_web::test]
+async fn pages_are_used_by_keyboard_only() {
+    let site = Site::start("shop", &[]).await;
+    let (app, browser) = (&site.fixture.app, login(&site).await);
+    browser.open(&app.url("/apps")).await;
+    browser.press(TAB).await;
+    let skips = "return document.activeElement.getAttribute('href')";
+    assert_eq!(browser.script(skips, &[]).await, "#main", "the first element skips the navigation");
+
+    // The filter is applied while it is typed.
+    tab_to(&browser, "input[name=q]").await;
+    browser.press("other-guid").await;
+    eventually(async || (status(&browser).await == "1 of 2 apps.").then_some(())).await;
+    assert!(browser.url().await.contains("q=other-guid"));
+
+    // Headings sort.
+    browser.open(&app.url("/apps")).await;
+    tab_to(&browser, "th[aria-sort] a[href*='sort=samples']").await;
+    browser.press(ENTER).await;
+    eventually(async || browser.url().await.contains("sort=samples").then_some(())).await;
+    let sorted = "return document.querySelector('th[aria-sort=descending]')?.textContent";
+    assert_eq!(browser.script(sorted, &[]).await, "Samples");
+
+    browser.open(&app.url("/apps/app-guid")).await;
+    tab_to(&browser, "form[data-scrape] button").await;
+    browser.press(ENTER).await;
+    eventually(async || {
+        let status = status(&browser).await;
+        (status.contains("1 of 2 instances") && !status.contains("Scraping")).then_some(())
+    })
+    .await;
+    tab_to(&browser, "button.copy").await;
+    browser.press(ENTER).await;
+    eventually(async || (status(&browser).await.starts_with("Copied")).then_some(())).await;
+
+    browser.open(&app.url("/prometheus/own/")).await;
+    tab_to(&browser, "input[name=q]").await;
+    browser.press("web/7").await;
+    eventually(async || status(&browser).await.contains("match the filter").then_some(())).await;
+    tab_to(&browser, "input[name=metric]").await;
+    browser.press("queue_length").await;
+    assert_eq!(browser.console_errors().await, Vec::<String>::new());
+}
+
+#[actix_web::test]
+async fn pages_work_without_scripts() {
+    let site = Site::start("shop", &[]).await;
+    let (app, browser) = (&site.fixture.app, login(&site).await);
+    browser.allow_scripts(false).await;
+    browser.open(&app.url("/apps")).await;
+    tab_to(&browser, "input[name=q]").await;
+    browser.press("other-guid").await;
+    browser.press(ENTER).await;
+    eventually(async || browser.url().await.contains("q=other-guid").then_some(())).await;
+    eventually(async || (status(&browser).await == "1 of 2 apps.").then_some(())).await;
+    browser.click("tbody th a").await;
+    eventually(async || browser.url().await.ends_with("/apps/other-guid").then_some(())).await;
+
+    browser.open(&app.url("/apps/app-guid")).await;
+    browser.click("form[data-scrape] button").await;
+    eventually(async || status(&browser).await.contains("1 of 2 instances").then_some(())).await;
+    assert!(browser.url().await.contains("/apps/app-guid"), "{}", browser.url().await);
+
+    browser.open(&app.url("/prometheus/own/")).await;
+    browser.click("input[name=q]").await;
+    browser.press("web/7").await;
+    browser.press(ENTER).await;
+    eventually(async || status(&browser).await.contains("match the filter").then_some(())).await;
 }

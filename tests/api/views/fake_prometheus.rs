@@ -1,6 +1,8 @@
 //! A server that returns what the pages of a Prometheus show.
 
+use crate::query_pools::history;
 use serde_json::{Value, json};
+use std::time::Duration;
 use support::{Instance, Reply};
 
 /// Starts the server. `text` is the error of a target, and occurs in names and labels of an alert.
@@ -9,7 +11,7 @@ pub(super) async fn fake_prometheus(app: &str, text: &str) -> Instance {
     Instance::start(move |request| {
         let target = request.line.split(' ').nth(1).unwrap_or_default();
         let data = match target.split('?').next().unwrap_or_default() {
-            "/metrics" => return Reply::metrics(METRICS),
+            "/metrics" => return Reply::Metrics(metrics()),
             "/-/ready" => return Reply::Http(200, vec![], b"ready".to_vec()),
             "/api/v1/targets" => targets(&app, &text),
             "/api/v1/rules" => rules(&text),
@@ -25,8 +27,11 @@ pub(super) async fn fake_prometheus(app: &str, text: &str) -> Instance {
     .await
 }
 
-const METRICS: &str = "prometheus_tsdb_storage_blocks_bytes 536870912\n\
-    prometheus_tsdb_head_series 1200\nprocess_resident_memory_bytes 268435456\n";
+fn metrics() -> String {
+    let usage = "prometheus_tsdb_storage_blocks_bytes 536870912\n\
+        prometheus_tsdb_head_series 1200\nprocess_resident_memory_bytes 268435456\n";
+    history(Duration::from_secs(3600)) + usage
+}
 
 fn targets(app: &str, error: &str) -> Value {
     let target = |index: &str, health: &str, error: &str| {

@@ -8,7 +8,7 @@ use crate::{
         access::Caller,
         apps::{Apps, AppsError},
         readiness,
-        ui::{self, Layout, Section, Viewer},
+        ui::{self, Layout, Section, Viewer, format},
         urls::app_path,
     },
 };

@@ -6,7 +6,7 @@
 use crate::{
     broker::ActiveBinding,
     domain::{App, BaseUrl, MetricsPath},
-    http::{osb::USERNAME, urls},
+    http::{osb::USERNAME, ui::format::shell_word, urls},
     scrape::Platform,
 };
 use serde::Serialize;
@@ -198,13 +198,6 @@ tsuru service-instance-bind metrics my-metrics -a {app}
         let App { organization_name, space_name, name, .. } = self.app;
         format!("{organization_name}/{space_name}/{name}")
     }
-}
-
-/// A word of a shell command. Control characters are replaced, because a terminal would interpret
-/// them when the command is pasted.
-fn shell_word(text: &str) -> String {
-    let text = text.replace(char::is_control, "\u{fffd}");
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// A double-quoted YAML string.
