@@ -39,6 +39,8 @@ const PREFIX: &str = "/pools/";
 struct Base<'a> {
     path: &'a str,
     is_https: bool,
+    /// Decides which links pages have.
+    viewer: Viewer,
 }
 
 /// State of the handlers, shared by all workers.
@@ -83,7 +85,8 @@ async fn on_main_listener(
     pools: web::Data<Pools>,
     client: web::Data<PrometheusClient>,
 ) -> HttpResponse {
-    let base = Base { path: pools.base_url.path(), is_https: pools.base_url.scheme() == "https" };
+    let is_https = pools.base_url.scheme() == "https";
+    let base = Base { path: pools.base_url.path(), is_https, viewer: Viewer::Operator };
     let answered = async {
         pools.access.operator(&request).await?;
         let (pool, rest) = pools.find(request.path()).ok_or(Problem::UnknownPool)?;
@@ -98,7 +101,7 @@ async fn on_own_listener(
     pools: web::Data<Pools>,
     client: web::Data<PrometheusClient>,
 ) -> HttpResponse {
-    let base = Base { path: "", is_https: pools.has_tls };
+    let base = pools.own_listener();
     let answered = async {
         let path = request.uri().path();
         let named = path.starts_with(PREFIX).then(|| pools.find(path));
@@ -131,7 +134,7 @@ async fn mpp_status(request: HttpRequest, pools: web::Data<Pools>) -> HttpRespon
     let page = async {
         pools.authorize(&request).await?;
         let pool = pools.default.as_ref().ok_or(Problem::UnknownPool)?;
-        Ok(pools.status(&request, pool, "", "../graph"))
+        Ok(pools.status(&request, pool, pools.own_listener(), "../graph"))
     };
     page.await.unwrap_or_else(|problem| failed(&request, problem))
 }
@@ -176,11 +179,11 @@ impl Pools {
             "" => Ok(redirect(&format!("./{name}/"))),
             "/" => {
                 only_read(request.method())?;
-                Ok(self.status(request, pool, base.path, "graph"))
+                Ok(self.status(request, pool, base, "graph"))
             }
             _ => {
                 let mount = format!("{}{PREFIX}{name}", base.path);
-                let mount = Base { path: &mount, is_https: base.is_https };
+                let mount = Base { path: &mount, ..base };
                 self.forward(request, payload, client, pool, rest, mount).await
             }
         }
@@ -255,13 +258,24 @@ impl Pools {
         text(HttpResponse::Ok(), "ready\n")
     }
 
-    /// The status page, or its JSON. `base` is the path of the assets, `graph` that of the query
-    /// page.
-    fn status(&self, request: &HttpRequest, pool: &Pool, base: &str, graph: &str) -> HttpResponse {
-        let status = PoolStatus::new(pool, &self.metrics, self.started);
-        let site = if base == self.base_url.path() { base } else { self.base_url.as_str() };
+    /// The root of the listener of the query proxy.
+    fn own_listener(&self) -> Base<'static> {
         let viewer = if self.operators_only { Viewer::Operator } else { Viewer::Anonymous };
-        let layout = Layout { assets: base, site, section: Section::Pools, viewer };
+        Base { path: "", is_https: self.has_tls, viewer }
+    }
+
+    /// The status page, or its JSON. `graph` is the path of the query page.
+    fn status(
+        &self,
+        request: &HttpRequest,
+        pool: &Pool,
+        base: Base<'_>,
+        graph: &str,
+    ) -> HttpResponse {
+        let status = PoolStatus::new(pool, &self.metrics, self.started);
+        let Base { path: assets, viewer, .. } = base;
+        let site = if assets == self.base_url.path() { assets } else { self.base_url.as_str() };
+        let layout = Layout { assets, site, section: Section::Pools, viewer };
         let page = status::Page { layout, graph, status };
         ui::respond(request, &page, &page.status)
     }

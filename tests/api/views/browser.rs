@@ -102,19 +102,20 @@ async fn pages_are_used_by_keyboard_only() {
     tab_to(&browser, "input[name=q]").await;
     browser.press("other-guid").await;
     eventually(async || (status(&browser).await == "1 of 2 apps.").then_some(())).await;
-    assert!(browser.url().await.contains("q=other-guid"));
+    eventually(async || browser.url().await.contains("q=other-guid").then_some(())).await;
 
     // Headings sort.
     browser.open(&app.url("/apps")).await;
     tab_to(&browser, "th[aria-sort] a[href*='sort=samples']").await;
     browser.press(ENTER).await;
-    eventually(async || browser.url().await.contains("sort=samples").then_some(())).await;
     let sorted = "return document.querySelector('th[aria-sort=descending]')?.textContent";
-    assert_eq!(browser.script(sorted, &[]).await, "Samples");
+    eventually(async || (browser.script(sorted, &[]).await == "Samples").then_some(())).await;
 
     browser.open(&app.url("/apps/app-guid")).await;
     tab_to(&browser, "form[data-scrape] button").await;
+    let before = site.scrapes();
     browser.press(ENTER).await;
+    eventually(async || (site.scrapes() > before).then_some(())).await;
     eventually(async || {
         let status = status(&browser).await;
         (status.contains("1 of 2 instances") && !status.contains("Scraping")).then_some(())
@@ -127,7 +128,8 @@ async fn pages_are_used_by_keyboard_only() {
     browser.open(&app.url("/prometheus/own/")).await;
     tab_to(&browser, "input[name=q]").await;
     browser.press("web/7").await;
-    eventually(async || status(&browser).await.contains("match the filter").then_some(())).await;
+    eventually(async || status(&browser).await.contains("1 matches the filter").then_some(()))
+        .await;
     tab_to(&browser, "input[name=metric]").await;
     browser.press("queue_length").await;
     assert_eq!(browser.console_errors().await, Vec::<String>::new());
@@ -148,7 +150,9 @@ async fn pages_work_without_scripts() {
     eventually(async || browser.url().await.ends_with("/apps/other-guid").then_some(())).await;
 
     browser.open(&app.url("/apps/app-guid")).await;
+    let before = site.scrapes();
     browser.click("form[data-scrape] button").await;
+    eventually(async || (site.scrapes() > before).then_some(())).await;
     eventually(async || status(&browser).await.contains("1 of 2 instances").then_some(())).await;
     assert!(browser.url().await.contains("/apps/app-guid"), "{}", browser.url().await);
 
@@ -156,5 +160,6 @@ async fn pages_work_without_scripts() {
     browser.click("input[name=q]").await;
     browser.press("web/7").await;
     browser.press(ENTER).await;
-    eventually(async || status(&browser).await.contains("match the filter").then_some(())).await;
+    eventually(async || status(&browser).await.contains("1 matches the filter").then_some(()))
+        .await;
 }

@@ -57,6 +57,6 @@ async fn wrong_parameters_are_refused_with_the_name_of_the_parameter() {
         let headers = [("Authorization", operator.as_str()), HTML];
         let response = site.fixture.app.get_with(path, &headers).await;
         assert_eq!(response.status, 400, "{path}");
-        assert!(response.text().contains(&format!("{name} ")), "{path}: {}", response.text());
+        assert!(response.text().contains(&format!("<p>{name}")), "{path}: {}", response.text());
     }
 }

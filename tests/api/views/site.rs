@@ -37,7 +37,7 @@ pub(super) const PAGES: [&str; 14] = [
 pub(super) struct Site {
     pub(super) fixture: Fixture,
     pub(super) tokens: Tokens,
-    _instances: [Instance; 2],
+    instances: [Instance; 2],
     _prometheus: Instance,
     _routes: RouteFile,
 }
@@ -80,15 +80,14 @@ impl Site {
             prometheus: fixture.instance("own", &[server(0, &url)]).await,
             events: app.queue_token().await,
         };
-        let site = Self {
-            fixture,
-            tokens,
-            _instances: instances,
-            _prometheus: prometheus,
-            _routes: routes,
-        };
+        let site = Self { fixture, tokens, instances, _prometheus: prometheus, _routes: routes };
         site.use_everything(text).await;
         site
+    }
+
+    /// Number of scrapes of the app.
+    pub(super) fn scrapes(&self) -> usize {
+        self.instances[0].requests().len()
     }
 
     /// A scrape, an event and a scrape of events, each with `text`.
