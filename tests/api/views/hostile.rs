@@ -47,11 +47,8 @@ async fn markup_stays_text() {
 
 #[actix_web::test]
 async fn addresses_of_scripts_and_characters_for_the_direction_stay_text() {
-    stays_text(
-        "javascript:alert(1) \u{202e}txt.exe\u{7}",
-        "javascript:alert(1) \u{202e}txt.exe",
-    )
-    .await;
+    stays_text("javascript:alert(1) \u{202e}txt.exe\u{7}", "javascript:alert(1) \u{202e}txt.exe")
+        .await;
 }
 
 #[actix_web::test]
