@@ -128,6 +128,8 @@ impl Alert {
         let ActiveAlert { mut labels, mut annotations, value, active_at, .. } = alert;
         let name = labels.remove(NAME).unwrap_or_else(|| rule.to_owned());
         let text = annotations.remove("summary").or_else(|| annotations.remove("description"));
+        // Prometheus writes `0e+00` for 0.
+        let value = value.parse().map_or(value, |number: f64| number.to_string());
         Self { name, labels, text, value, since: parse_time(&active_at) }
     }
 }
@@ -159,7 +161,7 @@ mod tests {
         let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!((alert.name.as_str(), &alert.labels), ("InstanceFailing", &labels.into()));
         assert_eq!(alert.text.as_deref(), Some("an instance fails"));
-        assert_eq!((alert.value.as_str(), alert.since.is_some()), ("0e+00", true));
+        assert_eq!((alert.value.as_str(), alert.since.is_some()), ("0", true));
 
         let found = alerts(V3).unwrap();
         assert_eq!(found.firing.first[0].text.as_deref(), Some("d"));
