@@ -29,7 +29,7 @@
 //!    indexes and one chunk.
 //! 3. [`CompressedMerge`] compresses the same lines without building the plain output.
 //!
-//! [`inspect`] reports the families and labels of bodies: which families are missing in some of
+//! [`inspect()`] reports the families and labels of bodies: which families are missing in some of
 //! them, which types contradict each other, and which labels have most values.
 //!
 //! ```
