@@ -118,7 +118,9 @@ async fn scrapes_use_the_last_known_bindings_while_the_database_is_unavailable()
     // The program stays ready, so that load balancers keep it. The status page shows the problem.
     assert_eq!(app.get("/-/ready").await.status, 200);
     eventually(async || {
-        app.status_page().await.text().contains("the last known bindings").then_some(())
+        let page = app.status_page().await.text();
+        (page.contains("The database is not available") && page.contains("Bindings as they were"))
+            .then_some(())
     })
     .await;
 

@@ -22,7 +22,7 @@ fn check(peer: &str, fault: &str, text: &str, expected: &str) {
     assert_eq!(repeated, None, "{peer}, {fault}: {text}");
 }
 
-/// The message about the only route source on the status page for operators.
+/// The message about the only route source, for operators.
 async fn error_of_source(settings: &[(&str, String)]) -> String {
     let app = spawn_app(settings).await;
     if settings.iter().any(|(key, _)| key.starts_with("ROUTES__TSURU")) {
@@ -34,12 +34,10 @@ async fn error_of_source(settings: &[(&str, String)]) -> String {
         assert!(bound.unwrap().status < 300);
     }
     eventually(async || {
-        let page = app.status_page().await.text();
-        let (_, sources) = page.split_once("Sources of routes")?;
-        let (_, bad) = sources.split_once("<span class=\"bad\">")?;
-        let text = bad.split_once("</span>")?.0;
+        let overview = app.overview().await;
+        let text = overview["sources"][0]["error"].as_str()?;
         // The connection to a NATS server may still be in progress.
-        (!text.contains("connecting")).then(|| text.replace("&#39;", "'").replace("&quot;", "\""))
+        (!text.contains("connecting")).then(|| text.to_owned())
     })
     .await
 }

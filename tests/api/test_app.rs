@@ -93,6 +93,13 @@ impl TestApp {
         self.get_with("/", &[("Authorization", &basic(USER, PASSWORD))]).await
     }
 
+    /// The JSON of the page `/` with the credentials of an operator.
+    pub(crate) async fn overview(&self) -> Value {
+        let authorization = basic(USER, PASSWORD);
+        let headers = [("Authorization", &*authorization), ("Accept", "application/json")];
+        self.get_with("/", &headers).await.json()
+    }
+
     /// Sends a request to the broker like Cloud Controller.
     pub(crate) async fn broker(&self, method: &str, path: &str, body: Option<Value>) -> Response {
         let authorization = basic(USER, PASSWORD);
