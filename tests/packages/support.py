@@ -1,0 +1,83 @@
+"""What the checks of several packages need."""
+
+import contextlib
+import os
+import pathlib
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+"""The top of the repository."""
+
+PROGRAM = pathlib.Path(os.environ["SCRAPEBROKER_BINARY"]).resolve()
+"""The program in the packages."""
+
+UPDATE = bool(os.environ.get("SCRAPEBROKER_UPDATE"))
+"""Whether golden files are written instead of compared."""
+
+
+def run(*command, **options):
+    """Runs a command. Returns its standard output, and fails with all its output if it fails."""
+    done = subprocess.run(command, text=True, capture_output=True, **options)
+    if done.returncode != 0:
+        shown = " ".join(map(str, command))
+        raise AssertionError(f"{shown}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def compare_golden(test, path, text):
+    """Compares a text with a golden file, or writes the file if SCRAPEBROKER_UPDATE is set."""
+    if UPDATE:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    expected = path.read_text() if path.exists() else ""
+    test.maxDiff = None
+    test.assertEqual(expected, text, f"{path.relative_to(ROOT)} differs; SCRAPEBROKER_UPDATE=1 writes it")
+
+
+def free_port():
+    """Returns a port that is free on 127.0.0.1 at the moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def process(*command, **options):
+    """Runs a program until the end of the block.."""
+    with subprocess.Popen(command, **options) as child:
+        try:
+            yield child
+        finally:
+            child.terminate()
+            try:
+                child.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def get(url, timeout=10, headers=None):
+    """Returns the status and the body of a GET request."""
+    request = urllib.request.Request(url, headers=headers or {})
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def eventually(check, seconds=30, what="condition"):
+    """Calls `check` until it returns something true, and returns that."""
+    deadline = time.monotonic() + seconds
+    error = None
+    while time.monotonic() < deadline:
+        try:
+            if result := check():
+                return result
+        except (OSError, AssertionError) as caught:
+            error = caught
+        time.sleep(0.2)
+    raise AssertionError(f"not within {seconds} s: {what}") from error
