@@ -1,23 +1,18 @@
-//! Alerts in docs/OPERATIONS.md: Prometheus accepts them, each has an explanation, and their
-//! metrics exist.
+//! Alerts in deploy/monitoring/rules: Prometheus accepts them, docs/OPERATIONS.md explains each of
+//! them, and their metrics exist. tests/packages/monitoring tests when they fire.
 
 use std::{fs, process::Command};
+
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring/rules");
 
 fn operations() -> String {
     fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OPERATIONS.md")).unwrap()
 }
 
-fn rules(text: &str) -> &str {
-    let (_, rules) = text.split_once("```yaml\ngroups:").unwrap();
-    rules.split("```").next().unwrap()
-}
-
 #[test]
 fn prometheus_accepts_the_rules() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("rules.yml");
-    fs::write(&file, format!("groups:{}", rules(&operations()))).unwrap();
-    let output = Command::new("promtool").args(["check", "rules"]).arg(file).output().unwrap();
+    let files = ["scrapebroker.yml", "promfetcher.yml"].map(|file| format!("{RULES}/{file}"));
+    let output = Command::new("promtool").args(["check", "rules"]).args(files).output().unwrap();
     let message = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert!(output.status.success(), "{message}");
 }
@@ -25,7 +20,7 @@ fn prometheus_accepts_the_rules() {
 #[test]
 fn each_alert_is_explained_and_each_metric_listed() {
     let text = operations();
-    let rules = rules(&text);
+    let rules = fs::read_to_string(format!("{RULES}/scrapebroker.yml")).unwrap();
     let alerts: Vec<_> =
         rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(alerts.len() >= 8, "{alerts:?}");
