@@ -1,6 +1,6 @@
 # Development commands. They require a Rust toolchain (rustup) and a C compiler.
 
-.PHONY: run test lint audit bench
+.PHONY: run test lint audit bench static
 
 run:
 	@scripts/run-demo
@@ -22,3 +22,7 @@ audit:
 
 bench:
 	scripts/with-postgres cargo bench --locked --workspace
+
+# Prints the path of the program.
+static:
+	@scripts/build-static
