@@ -1,0 +1,184 @@
+"""A demo in which things fail, and a Prometheus that scrapes it."""
+
+import base64
+import concurrent.futures
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import yaml
+
+from support import PROGRAM, eventually, free_port, get, process
+
+from .files import RULE_FILES
+
+SHOP = "shop.example.com"
+# Time in which Prometheus stores samples every second after everything has failed that should fail.
+OBSERVED_SECONDS = 12
+
+
+class Demo:
+    """What the demo says about itself."""
+
+    def __init__(self, pid, text):
+        self.pid = pid
+        self.url, self.user, self.password = re.search(r"Open (http://[^/]+)/\S* +user (\w+), password (\w+)", text).groups()
+        self.events = re.search(r"POST '(http://[^/]+)/event", text).group(1)
+        self.pool = re.search(r"'(http://[^/]+)/api/v1/query", text).group(1)
+
+    @property
+    def address(self):
+        return urllib.parse.urlsplit(self.url).netloc
+
+    def login(self, password):
+        return {"Authorization": "Basic " + base64.b64encode(f"{self.user}:{password}".encode()).decode()}
+
+    def prometheus_pids(self):
+        """The Prometheus servers that the demo started."""
+        children = pathlib.Path(f"/proc/{self.pid}/task").glob("*/children")
+        return sorted({int(pid) for path in children for pid in path.read_text().split()})
+
+
+@contextlib.contextmanager
+def demo(folder):
+    output = folder / "demo.out"
+    with open(output, "w") as file:
+        command = [PROGRAM, "demo", "--listen", f"127.0.0.1:{free_port()}"]
+        with process(*command, stdout=file, stderr=file, cwd=folder) as child:
+            eventually(lambda: "Ctrl-C stops it" in output.read_text(), seconds=40, what="start of the demo")
+            yield Demo(child.pid, output.read_text())
+
+
+def configuration(demo):
+    """All ways in which Prometheus scrapes Scrapebroker: own metrics, merged metrics, single targets and events."""
+    events = urllib.parse.urlsplit(demo.events).netloc
+    login = {"username": demo.user, "password": demo.password}
+    jobs = [
+        {"job_name": "scrapebroker", "static_configs": [{"targets": [demo.address]}]},
+        {
+            "job_name": "shop",
+            "honor_labels": True,
+            "metrics_path": "/v1/apps/metrics",
+            "params": {"route_url": [SHOP]},
+            "static_configs": [{"targets": [demo.address]}],
+        },
+        {
+            "job_name": "apps",
+            "honor_labels": True,
+            "http_sd_configs": [{"url": f"{demo.url}/sd", "refresh_interval": "5s", "basic_auth": login}],
+        },
+        {"job_name": "events", "honor_labels": True, "static_configs": [{"targets": [events]}]},
+    ]
+    return {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(path) for path in RULE_FILES],
+        "scrape_configs": jobs,
+    }
+
+
+class Prometheus:
+    """Queries of a Prometheus."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def api(self, path, **parameters):
+        query = urllib.parse.urlencode(parameters, doseq=True)
+        status, body = get(f"{self.url}/api/v1/{path}?{query}")
+        assert status == 200, f"{path} {parameters}: {body}"
+        return json.loads(body)["data"]
+
+    def label_values(self, series, label):
+        return self.api(f"label/{label}/values", **{"match[]": series})
+
+    def instant(self, expression):
+        return self.api("query", query=expression)["result"]
+
+    def graph(self, expression, seconds=60):
+        end = time.time()
+        return self.api("query_range", query=expression, start=end - seconds, end=end, step=1)["result"]
+
+
+@contextlib.contextmanager
+def prometheus(demo, folder):
+    path = folder / "prometheus.yml"
+    path.write_text(yaml.safe_dump(configuration(demo)))
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        "prometheus",
+        f"--config.file={path}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={address}",
+    ]
+    with open(folder / "prometheus.out", "w") as file, process(*command, stdout=file, stderr=file):
+        url = f"http://{address}"
+        eventually(lambda: get(f"{url}/-/ready")[0] == 200, what="start of Prometheus")
+        yield Prometheus(url)
+
+
+def post(url, body=b""):
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body, method="POST"), timeout=10) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def post_events(demo):
+    for number in range(3):
+        assert post(f"{demo.events}/event?type=deploy&app=shop&version={number}") == 200
+    assert post(f"{demo.events}/event?type=backup") == 200
+    assert post(f"{demo.events}/event?__reserved=x") == 422
+
+
+def query(demo):
+    """Queries to a pool and to a Prometheus instance: different ones, and equal ones at the same time."""
+    urls = [f"{demo.pool}/api/v1/query?query=up%2B{number}" for number in range(5)]
+    slow = f"{demo.pool}/api/v1/query_range?query=up&start={time.time() - 3000:.0f}&end={time.time():.0f}&step=1"
+    with concurrent.futures.ThreadPoolExecutor(16) as executor:
+        statuses = [status for status, _ in executor.map(get, urls + [slow] * 32)]
+    assert set(statuses) == {200}, statuses
+    status, body = get(f"{demo.url}/prometheus", headers=demo.login(demo.password) | {"Accept": "application/json"})
+    assert status == 200, body
+    for instance in json.loads(body)["instances"]:
+        url = f"{demo.url}/prometheus/{instance['id']}/api/v1/query?query=up"
+        status, body = get(url, headers=demo.login(demo.password))
+        assert status == 200, body
+
+
+def fail(demo):
+    """Refused logins, mistakes in posts, and a killed Prometheus server."""
+    for _ in range(3):
+        assert get(f"{demo.url}/routes", headers=demo.login("wrong"))[0] == 401
+    os.kill(demo.prometheus_pids()[0], signal.SIGKILL)
+
+
+def use(demo):
+    post_events(demo)
+    query(demo)
+
+
+@contextlib.contextmanager
+def observed_demo():
+    """A Prometheus that has scraped a demo before, while and after things failed, and the demo."""
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = pathlib.Path(name)
+        demo_ = stack.enter_context(demo(folder))
+        prometheus_ = stack.enter_context(prometheus(demo_, folder))
+        eventually(lambda: prometheus_.instant("promfetch_metric_fetch_failed_by_app"), what="samples and rules")
+        eventually(lambda: prometheus_.instant('up{app_name="shop"}'), what="targets of service discovery")
+        use(demo_)
+        fail(demo_)
+        end = time.monotonic() + OBSERVED_SECONDS
+        while time.monotonic() < end:
+            use(demo_)
+            time.sleep(1)
+        yield demo_, prometheus_
