@@ -1,4 +1,4 @@
-"""A demo in which things fail, and a Prometheus that scrapes it."""
+"""A demo in which things fail, a second Scrapebroker, and a Prometheus that scrapes both."""
 
 import base64
 import concurrent.futures
@@ -57,19 +57,73 @@ def demo(folder):
             yield Demo(child.pid, output.read_text())
 
 
-def configuration(demo):
+class Second:
+    """A Scrapebroker with what the demo lacks: external exporters, affinity, and a pool that rejects queries."""
+
+    def __init__(self, demo, prometheus):
+        self.address = f"127.0.0.1:{free_port()}"
+        self.pool = f"127.0.0.1:{free_port()}"
+        self.prometheus = prometheus
+        _, metrics = get(f"{demo.url}/metrics")
+        self.gorouter = re.search(r'source="gorouter ([^"]+)"', metrics).group(1)
+
+    def configuration(self, folder):
+        port = self.prometheus.rsplit(":", 1)[1]
+        return {
+            "listen": self.address,
+            "database_url": f"sqlite://{folder / 'second.db'}",
+            "routes": {"gorouters": [{"url": f"http://{self.gorouter}/routes"}], "refresh_interval": "5s"},
+            "prometheus": {"provisioner": "none"},
+            "external_exporters": [
+                {"name": "prometheus", "host": self.prometheus},
+                {"name": "unreachable", "host": "127.0.0.1:1"},
+            ],
+            "query": {
+                "listen": self.pool,
+                "pools": [
+                    {
+                        "name": "small",
+                        "selection_interval": "1s",
+                        "strategy": "random",
+                        "affinity": ["source-ip"],
+                        "max_concurrent": 1,
+                        "locators": [{"static": [f"http://{self.prometheus}", f"http://localhost:{port}"]}],
+                    }
+                ],
+            },
+        }
+
+
+@contextlib.contextmanager
+def second(demo, address, folder):
+    second = Second(demo, address)
+    path = folder / "second.yml"
+    path.write_text(yaml.safe_dump(second.configuration(folder)))
+    with open(folder / "second.out", "w") as file:
+        with process(PROGRAM, "serve", "--config", path, stdout=file, stderr=file, cwd=folder):
+            eventually(lambda: get(f"http://{second.address}/-/ready")[0] == 200, what="start of the second one")
+            yield second
+
+
+def merged(job, address, **parameters):
+    """A job that scrapes the merged metrics of the demo's app."""
+    return {
+        "job_name": job,
+        "honor_labels": True,
+        "metrics_path": "/v1/apps/metrics",
+        "params": {"route_url": [SHOP], **parameters},
+        "static_configs": [{"targets": [address]}],
+    }
+
+
+def configuration(demo, second):
     """All ways in which Prometheus scrapes Scrapebroker: own metrics, merged metrics, single targets and events."""
     events = urllib.parse.urlsplit(demo.events).netloc
     login = {"username": demo.user, "password": demo.password}
     jobs = [
-        {"job_name": "scrapebroker", "static_configs": [{"targets": [demo.address]}]},
-        {
-            "job_name": "shop",
-            "honor_labels": True,
-            "metrics_path": "/v1/apps/metrics",
-            "params": {"route_url": [SHOP]},
-            "static_configs": [{"targets": [demo.address]}],
-        },
+        {"job_name": "scrapebroker", "static_configs": [{"targets": [demo.address, second.address]}]},
+        merged("other", second.address, metric_path=["/actuator/prometheus"]),
+        merged("shop", demo.address),
         {
             "job_name": "apps",
             "honor_labels": True,
@@ -108,10 +162,9 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def prometheus(demo, folder):
+def prometheus(address, settings, folder):
     path = folder / "prometheus.yml"
-    path.write_text(yaml.safe_dump(configuration(demo)))
-    address = f"127.0.0.1:{free_port()}"
+    path.write_text(yaml.safe_dump(settings))
     command = [
         "prometheus",
         f"--config.file={path}",
@@ -139,13 +192,25 @@ def post_events(demo):
     assert post(f"{demo.events}/event?__reserved=x") == 422
 
 
-def query(demo):
-    """Queries to a pool and to a Prometheus instance: different ones, and equal ones at the same time."""
-    urls = [f"{demo.pool}/api/v1/query?query=up%2B{number}" for number in range(5)]
-    slow = f"{demo.pool}/api/v1/query_range?query=up&start={time.time() - 3000:.0f}&end={time.time():.0f}&step=1"
-    with concurrent.futures.ThreadPoolExecutor(16) as executor:
-        statuses = [status for status, _ in executor.map(get, urls + [slow] * 32)]
-    assert set(statuses) == {200}, statuses
+def at_once(urls):
+    """The statuses of requests that are sent at the same time."""
+    with concurrent.futures.ThreadPoolExecutor(len(urls)) as executor:
+        return {status for status, _ in executor.map(get, urls)}
+
+
+def graph(pool, expression):
+    """The URL of a query that takes a moment."""
+    end = int(time.time())
+    query = urllib.parse.urlencode({"query": expression, "start": end - 3000, "end": end, "step": 1})
+    return f"{pool}/api/v1/query_range?{query}"
+
+
+def query(demo, second):
+    """Queries to pools and to a Prometheus instance: different ones, and equal ones at the same time."""
+    assert at_once([graph(demo.pool, f"up + {number}") for number in range(5)]) == {200}
+    assert at_once([graph(demo.pool, "up")] * 32) == {200}
+    statuses = at_once([graph(f"http://{second.pool}", f"up + {number}") for number in range(16)])
+    assert statuses <= {200, 429}, statuses
     status, body = get(f"{demo.url}/prometheus", headers=demo.login(demo.password) | {"Accept": "application/json"})
     assert status == 200, body
     for instance in json.loads(body)["instances"]:
@@ -155,30 +220,32 @@ def query(demo):
 
 
 def fail(demo):
-    """Refused logins, mistakes in posts, and a killed Prometheus server."""
+    """Refused logins, and a killed Prometheus server."""
     for _ in range(3):
         assert get(f"{demo.url}/routes", headers=demo.login("wrong"))[0] == 401
     os.kill(demo.prometheus_pids()[0], signal.SIGKILL)
 
 
-def use(demo):
+def use(demo, second):
     post_events(demo)
-    query(demo)
+    query(demo, second)
 
 
 @contextlib.contextmanager
 def observed_demo():
-    """A Prometheus that has scraped a demo before, while and after things failed, and the demo."""
+    """The demo, and a Prometheus that has scraped it before, while and after things failed."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = pathlib.Path(name)
         demo_ = stack.enter_context(demo(folder))
-        prometheus_ = stack.enter_context(prometheus(demo_, folder))
+        address = f"127.0.0.1:{free_port()}"
+        second_ = stack.enter_context(second(demo_, address, folder))
+        prometheus_ = stack.enter_context(prometheus(address, configuration(demo_, second_), folder))
         eventually(lambda: prometheus_.instant("promfetch_metric_fetch_failed_by_app"), what="samples and rules")
         eventually(lambda: prometheus_.instant('up{app_name="shop"}'), what="targets of service discovery")
-        use(demo_)
+        use(demo_, second_)
         fail(demo_)
         end = time.monotonic() + OBSERVED_SECONDS
         while time.monotonic() < end:
-            use(demo_)
+            use(demo_, second_)
             time.sleep(1)
         yield demo_, prometheus_
