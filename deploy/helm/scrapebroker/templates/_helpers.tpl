@@ -1,0 +1,87 @@
+{{/* Names and labels. */}}
+
+{{- define "scrapebroker.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/*
+The name of the objects. Names of pods and revisions append to it, and must not exceed 63 characters. A long name is cut,
+and gets a hash, so that two long names remain different.
+*/}}
+{{- define "scrapebroker.fullname" -}}
+{{- $name := include "scrapebroker.name" . -}}
+{{- $full := printf "%s-%s" .Release.Name $name -}}
+{{- if .Values.fullnameOverride -}}
+{{- $full = .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- $full = .Release.Name -}}
+{{- end -}}
+{{- if gt (len $full) 50 -}}
+{{- $full = printf "%s-%s" ($full | trunc 41 | trimSuffix "-") (sha256sum $full | trunc 8) -}}
+{{- end -}}
+{{- $full -}}
+{{- end -}}
+
+{{/* Labels that select the pods. They never change, so they contain no version. */}}
+{{- define "scrapebroker.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "scrapebroker.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "scrapebroker.labels" -}}
+{{- $own := include "scrapebroker.selectorLabels" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/version" (.Chart.AppVersion | trunc 63) -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63) -}}
+{{- merge $own .Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{- define "scrapebroker.podLabels" -}}
+{{- merge (include "scrapebroker.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{/* The pod of `helm test` must not match the selectors of the pods. */}}
+{{- define "scrapebroker.testLabels" -}}
+app.kubernetes.io/name: {{ include "scrapebroker.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "scrapebroker.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "scrapebroker.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "scrapebroker.image" -}}
+{{- $image := .Values.image -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ default .Chart.AppVersion $image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* The URL of the Service inside the cluster. */}}
+{{- define "scrapebroker.serviceUrl" -}}
+{{ include "scrapebroker.scheme" . }}://{{ include "scrapebroker.fullname" . }}.{{ .Release.Namespace }}.svc:{{ .Values.service.port }}
+{{- end -}}
+
+{{/*
+Whether the cluster has a custom resource: (list $ "GROUP/VERSION" "KIND"). `helm template --api-versions GROUP/VERSION` names no
+kinds; a cluster names all of them.
+*/}}
+{{- define "scrapebroker.hasApi" -}}
+{{- $root := index . 0 -}}
+{{- $version := index . 1 -}}
+{{- $kinds := 0 -}}
+{{- range $root.Capabilities.APIVersions -}}
+{{- if hasPrefix (printf "%s/" $version) . -}}{{- $kinds = add1 $kinds -}}{{- end -}}
+{{- end -}}
+{{- if $root.Capabilities.APIVersions.Has (printf "%s/%s" $version (index . 2)) -}}
+true
+{{- else if and (eq $kinds 0) ($root.Capabilities.APIVersions.Has $version) -}}
+true
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,85 @@
+{{/* What the objects of the Prometheus Operator have in common. */}}
+
+{{/* Labels: (list $ ADDITIONAL). */}}
+{{- define "scrapebroker.monitorLabels" -}}
+{{- merge (include "scrapebroker.labels" (index . 0) | fromYaml) (index . 1) | toYaml -}}
+{{- end -}}
+
+{{/* The endpoints of a ServiceMonitor or PodMonitor. */}}
+{{- define "scrapebroker.endpoints" -}}
+{{- $monitor := .Values.serviceMonitor -}}
+{{- $scheme := default (include "scrapebroker.scheme" .) $monitor.scheme -}}
+{{- $tls := $monitor.tlsConfig -}}
+{{- if and (eq $scheme "https") (not $tls) -}}
+{{- $tls = dict "serverName" (include "scrapebroker.baseUrl" . | urlParse).hostname -}}
+{{- end -}}
+- port: metrics
+  path: {{ $monitor.path }}
+  scheme: {{ $scheme }}
+  {{- with $monitor.interval }}
+  interval: {{ . }}
+  {{- end }}
+  {{- with $monitor.scrapeTimeout }}
+  scrapeTimeout: {{ . }}
+  {{- end }}
+  honorLabels: {{ $monitor.honorLabels }}
+  honorTimestamps: {{ $monitor.honorTimestamps }}
+  trackTimestampsStaleness: {{ $monitor.trackTimestampsStaleness }}
+  {{- with $monitor.params }}
+  params:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $tls }}
+  tlsConfig:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $monitor.basicAuth }}
+  basicAuth:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $monitor.authorization }}
+  authorization:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $monitor.relabelings }}
+  relabelings:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $monitor.metricRelabelings }}
+  metricRelabelings:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- with $monitor.events }}
+{{- if .enabled }}
+- port: events
+  path: /metrics
+  scheme: {{ $scheme }}
+  {{- with default $monitor.interval .interval }}
+  interval: {{ . }}
+  {{- end }}
+  {{- with default $monitor.scrapeTimeout .scrapeTimeout }}
+  scrapeTimeout: {{ . }}
+  {{- end }}
+  # Events keep their own labels `job` and `instance`, and their timestamps.
+  honorLabels: true
+  honorTimestamps: true
+  trackTimestampsStaleness: true
+  {{- with .params }}
+  params:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $tls }}
+  tlsConfig:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .basicAuth }}
+  basicAuth:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .metricRelabelings }}
+  metricRelabelings:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}

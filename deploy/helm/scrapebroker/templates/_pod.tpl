@@ -1,0 +1,246 @@
+{{/* The pods of the StatefulSet or Deployment. */}}
+
+{{/* A probe: (list $ PATH DEFAULTS VALUES). */}}
+{{- define "scrapebroker.probe" -}}
+{{- $root := index . 0 -}}
+{{- $values := index . 3 -}}
+{{- if ne (toString $values.enabled) "false" -}}
+{{- $probe := deepCopy (index . 2) -}}
+{{- if not (or $values.exec $values.tcpSocket $values.grpc) -}}
+{{- $health := (default dict $root.Values.config).health_listen -}}
+{{- $get := dict "path" (index . 1) "port" (ternary "health" "metrics" (not (empty $health))) -}}
+{{- $_ := set $get "scheme" (ternary "HTTP" (include "scrapebroker.scheme" $root | upper) (not (empty $health))) -}}
+{{- $_ := set $probe "httpGet" $get -}}
+{{- end -}}
+{{- mergeOverwrite $probe (omit $values "enabled") | toYaml -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "scrapebroker.podTemplate" -}}
+{{- $ports := include "scrapebroker.ports" . | fromJson -}}
+{{- $fullname := include "scrapebroker.fullname" . -}}
+{{- $isPostgres := include "scrapebroker.isPostgres" . -}}
+metadata:
+  labels:
+    {{- include "scrapebroker.podLabels" . | nindent 4 }}
+  annotations:
+    kubectl.kubernetes.io/default-container: scrapebroker
+    # A change of the configuration or of a Secret of the chart replaces the pods.
+    checksum/config: {{ include (print $.Template.BasePath "/configmap.yaml") . | sha256sum }}
+    checksum/secret: {{ include (print $.Template.BasePath "/secret.yaml") . | sha256sum }}
+    {{- if .Values.prometheusAnnotations }}
+    prometheus.io/scrape: "true"
+    prometheus.io/port: {{ $ports.metrics | quote }}
+    prometheus.io/path: /metrics
+    prometheus.io/scheme: {{ include "scrapebroker.scheme" . }}
+    {{- end }}
+    {{- with .Values.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  serviceAccountName: {{ include "scrapebroker.serviceAccountName" . }}
+  automountServiceAccountToken: {{ not (empty (include "scrapebroker.locators" . | fromJson)) }}
+  # Variables of Services are not settings of Scrapebroker.
+  enableServiceLinks: false
+  # SIGTERM starts a drain, so no preStop hook is needed.
+  terminationGracePeriodSeconds: {{ include "scrapebroker.gracePeriod" . }}
+  {{- with .Values.podSecurityContext }}
+  securityContext:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with .Values.runtimeClassName }}
+  runtimeClassName: {{ . }}
+  {{- end }}
+  {{- with .Values.schedulerName }}
+  schedulerName: {{ . }}
+  {{- end }}
+  {{- with .Values.dnsPolicy }}
+  dnsPolicy: {{ . }}
+  {{- end }}
+  {{- with .Values.dnsConfig }}
+  dnsConfig:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.hostAliases }}
+  hostAliases:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- if .Values.topologySpreadConstraints }}
+  topologySpreadConstraints:
+    {{- toYaml .Values.topologySpreadConstraints | nindent 4 }}
+  {{- else if and .Values.spreadPods (gt (int .Values.replicaCount) 1) }}
+  topologySpreadConstraints:
+    {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+    - topologyKey: {{ . }}
+      maxSkew: 1
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "scrapebroker.selectorLabels" $ | nindent 10 }}
+    {{- end }}
+  {{- end }}
+  {{- with .Values.initContainers }}
+  initContainers:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: scrapebroker
+      image: {{ include "scrapebroker.image" . | quote }}
+      imagePullPolicy: {{ .Values.image.pullPolicy }}
+      args:
+        - serve
+        {{- with .Values.extraArgs }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      workingDir: /var/lib/scrapebroker
+      env:
+        # For `serve`, and for commands such as `kubectl exec … -- /usr/bin/scrapebroker backup`.
+        - name: SCRAPEBROKER_CONFIG
+          value: /etc/scrapebroker/config/scrapebroker.yml
+        {{- with .Values.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- with .Values.extraEnvFrom }}
+      envFrom:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      ports:
+        {{- range $name, $port := $ports }}
+        - name: {{ $name }}
+          containerPort: {{ $port }}
+          protocol: TCP
+        {{- end }}
+      {{- /* The database may be migrated by another pod, or not be available yet. */}}
+      {{- with include "scrapebroker.probe" (list . "/-/healthy" (dict "periodSeconds" 2 "timeoutSeconds" 5 "failureThreshold" 150) .Values.startupProbe) }}
+      startupProbe:
+        {{- . | nindent 8 }}
+      {{- end }}
+      {{- with include "scrapebroker.probe" (list . "/-/healthy" (dict "periodSeconds" 10 "timeoutSeconds" 5 "failureThreshold" 6) .Values.livenessProbe) }}
+      livenessProbe:
+        {{- . | nindent 8 }}
+      {{- end }}
+      {{- with include "scrapebroker.probe" (list . "/-/ready" (dict "periodSeconds" 5 "timeoutSeconds" 5 "failureThreshold" 2) .Values.readinessProbe) }}
+      readinessProbe:
+        {{- . | nindent 8 }}
+      {{- end }}
+      {{- with .Values.resources }}
+      resources:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .Values.securityContext }}
+      securityContext:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      volumeMounts:
+        - name: config
+          mountPath: /etc/scrapebroker/config
+          readOnly: true
+        - name: data
+          mountPath: /var/lib/scrapebroker
+        - name: tmp
+          mountPath: /tmp
+        {{- if include "scrapebroker.brokerSecret" . }}
+        - name: broker
+          mountPath: /etc/scrapebroker/secrets/broker
+          readOnly: true
+        {{- end }}
+        {{- if include "scrapebroker.databaseSecret" . }}
+        - name: database
+          mountPath: /etc/scrapebroker/secrets/database
+          readOnly: true
+        {{- end }}
+        {{- if .Values.tls.existingSecret }}
+        - name: tls
+          mountPath: /etc/scrapebroker/secrets/tls
+          readOnly: true
+        {{- end }}
+        {{- if .Values.secretFiles }}
+        - name: secret-files
+          mountPath: /etc/scrapebroker/secrets/files
+          readOnly: true
+        {{- end }}
+        {{- range $index, $secret := .Values.existingSecrets }}
+        - name: secret-{{ $index }}
+          mountPath: /etc/scrapebroker/secrets/{{ default $secret.name $secret.path }}
+          readOnly: true
+        {{- end }}
+        {{- with .Values.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    {{- with .Values.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  volumes:
+    - name: config
+      configMap:
+        name: {{ $fullname }}
+    - name: tmp
+      emptyDir: {}
+    {{- if or $isPostgres (not .Values.persistence.enabled) }}
+    - name: data
+      emptyDir: {}
+    {{- else if .Values.persistence.existingClaim }}
+    - name: data
+      persistentVolumeClaim:
+        claimName: {{ .Values.persistence.existingClaim }}
+    {{- end }}
+    {{- with include "scrapebroker.brokerSecret" . }}
+    - name: broker
+      secret:
+        secretName: {{ . }}
+        defaultMode: 0440
+    {{- end }}
+    {{- with include "scrapebroker.databaseSecret" . }}
+    - name: database
+      secret:
+        secretName: {{ . }}
+        defaultMode: 0440
+        items:
+          - key: {{ include "scrapebroker.databaseKey" $ }}
+            path: {{ include "scrapebroker.databaseKey" $ }}
+    {{- end }}
+    {{- with .Values.tls.existingSecret }}
+    - name: tls
+      secret:
+        secretName: {{ . }}
+        defaultMode: 0440
+    {{- end }}
+    {{- if .Values.secretFiles }}
+    - name: secret-files
+      secret:
+        secretName: {{ $fullname }}-files
+        defaultMode: 0440
+    {{- end }}
+    {{- range $index, $secret := .Values.existingSecrets }}
+    - name: secret-{{ $index }}
+      secret:
+        secretName: {{ $secret.name }}
+        defaultMode: 0440
+        {{- with $secret.items }}
+        items:
+          {{- toYaml . | nindent 10 }}
+        {{- end }}
+    {{- end }}
+    {{- with .Values.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end -}}

@@ -1,0 +1,145 @@
+"""Each value set is rendered, compared with a golden file, validated, and checked by the program."""
+
+import functools
+import json
+import os
+import re
+import tempfile
+import unittest
+
+import helm_python
+import jsonschema
+import kubernetes_validate
+
+from helm.chart import CHART, HERE, NAMESPACE, PodFolder, load, render, render_files, value_sets
+from helm.secrets_outside import existing_secrets
+from support import PROGRAM, compare_golden, run
+
+GOLDEN = HERE / "golden"
+VERSIONS = ["1.25", kubernetes_validate.latest_version()]
+"""The oldest version of Kubernetes that the chart supports, and the newest one that the schemas know."""
+
+CUSTOM_RESOURCES = json.loads((HERE / "custom_resources.json").read_text())
+"""Schemas of custom resources, with the fields of their public API that the chart may set."""
+
+FROM_MONITORING = ["prometheusrule.yaml", "dashboards.yaml"]
+"""Templates whose text is that of deploy/monitoring, which has checks of its own."""
+
+
+@functools.cache
+def valid(document):
+    """Validates an object of Kubernetes. Equal objects of several value sets are validated once."""
+    for version in VERSIONS:
+        kubernetes_validate.validate(json.loads(document), version, strict=True)
+
+
+def validate(item):
+    kind = f"{item['apiVersion']}/{item['kind']}".replace("azmonitoring.", "monitoring.")
+    if kind in CUSTOM_RESOURCES["kinds"]:
+        schema = {"$ref": f"#/kinds/{kind.replace('/', '~1')}"} | CUSTOM_RESOURCES
+        jsonschema.validate(item, schema, cls=jsonschema.Draft7Validator)
+    else:
+        valid(json.dumps(item, sort_keys=True))
+
+
+def golden_text(files):
+    parts = []
+    for path, text in sorted(files.items()):
+        name = path.removeprefix("scrapebroker/templates/")
+        if text.strip() and name not in FROM_MONITORING:
+            lines = [line.rstrip() for line in text.strip().splitlines()]
+            parts.append(f"# {name}\n" + "\n".join(lines) + "\n")
+    version = load().version
+    return re.sub(rf"(?<![\d.]){re.escape(version)}(?![\d.])", "VERSION", "\n".join(parts))
+
+
+class Rendering(unittest.TestCase):
+    def test_there_are_at_least_twelve_value_sets_and_no_other_golden_files(self):
+        names = list(value_sets())
+        self.assertGreaterEqual(len(names), 12)
+        self.assertEqual(sorted(names), sorted(file.stem for file in GOLDEN.glob("*.yaml")))
+
+    def test_the_rendered_text_is_that_of_the_golden_file(self):
+        for name, values in value_sets().items():
+            with self.subTest(name):
+                compare_golden(self, GOLDEN / f"{name}.yaml", golden_text(render_files(values)))
+
+    def test_each_object_is_valid_in_the_oldest_and_the_newest_kubernetes(self):
+        for name, values in value_sets().items():
+            with self.subTest(name):
+                for item in render(values):
+                    validate(item)
+
+    def test_the_validation_finds_unknown_fields_and_wrong_types(self):
+        objects = render(value_sets()["monitoring"])
+        for kind in ["StatefulSet", "Service", "ServiceMonitor", "ScrapeConfig", "Probe"]:
+            broken = objects.one(kind)
+            broken["spec"]["notAField"] = 1
+            with self.subTest(kind), self.assertRaises(jsonschema.ValidationError):
+                validate(broken)
+        monitor = objects.one("PrometheusRule")
+        monitor["spec"]["groups"] = {}
+        with self.assertRaises(jsonschema.ValidationError):
+            validate(monitor)
+
+    def test_the_program_accepts_each_rendered_configuration(self):
+        for name, values in value_sets().items():
+            with self.subTest(name):
+                objects = render(values)
+                with PodFolder(objects, existing_secrets()) as folder:
+                    run(PROGRAM, "check-config", env=os.environ | folder.variables)
+
+    def test_a_misspelt_key_of_the_configuration_is_found(self):
+        objects = render({"config": {"drain_wiat": "5s"}})
+        with PodFolder(objects, existing_secrets()) as folder, self.assertRaisesRegex(AssertionError, "drain_wiat"):
+            run(PROGRAM, "check-config", env=os.environ | folder.variables)
+
+    def test_all_names_and_namespaces_are_unique(self):
+        for name, values in value_sets().items():
+            with self.subTest(name):
+                keys = [key(item) for item in render(values)]
+                self.assertEqual(sorted(set(keys)), sorted(keys))
+
+    def test_two_releases_in_one_namespace_have_no_object_in_common(self):
+        # With the same fullnameOverride they do, of course.
+        for name, values in value_sets().items():
+            with self.subTest(name):
+                if "fullnameOverride" not in values or not values["fullnameOverride"]:
+                    one, other = (render(values, name=release) for release in ["a", "b"])
+                    names = {key(item) for item in one} & {key(item) for item in other}
+                    self.assertEqual(names, set(), name)
+
+    def test_releases_of_one_name_in_two_namespaces_may_read_the_same_namespace(self):
+        one, other = (render(value_sets()["query-pools"], namespace=namespace) for namespace in ["a", "b"])
+        self.assertEqual({key(item) for item in one.all("Role")} & {key(item) for item in other.all("Role")}, set())
+
+    def test_long_names_are_cut_and_remain_different(self):
+        ends = ["one", "two"]
+        names = [render({"fullnameOverride": "x" * 60 + end}).workload()["metadata"]["name"] for end in ends]
+        self.assertNotEqual(*names)
+        self.assertLessEqual(max(map(len, names)), 50)
+
+    def test_the_package_renders_the_same_text(self):
+        with tempfile.TemporaryDirectory() as folder:
+            archive = helm_python.package(CHART, destination=folder)
+            for name, values in value_sets().items():
+                with self.subTest(name):
+                    self.assertEqual(render_files(values), render_files(values, path=archive), name)
+
+    def test_the_package_contains_nothing_but_the_chart(self):
+        with tempfile.TemporaryDirectory() as folder:
+            archive = helm_python.package(CHART, destination=folder)
+            files = run("tar", "tzf", archive).splitlines()
+        expected = r"scrapebroker/(Chart\.yaml|values\.yaml|values\.schema\.json|README\.md|\.helmignore|" \
+            r"templates/[-_./a-z]+|templates/NOTES\.txt|monitoring/rules/[-a-z_]+\.yml|monitoring/dashboards/[-a-z_]+\.json)"
+        self.assertEqual([file for file in files if not re.fullmatch(expected, file)], [])
+
+    def test_helm_lint_has_no_findings(self):
+        for name, values in value_sets().items():
+            with self.subTest(name):
+                report = helm_python.lint(CHART, values, strict=True)
+                self.assertEqual((report["messages"], report["errors"]), ([], []))
+
+
+def key(item):
+    return item["kind"], item["metadata"].get("namespace", NAMESPACE), item["metadata"]["name"]
