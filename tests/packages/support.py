@@ -47,7 +47,7 @@ def free_port():
 
 @contextlib.contextmanager
 def process(*command, **options):
-    """Runs a program until the end of the block.."""
+    """Runs a program until the end of the block."""
     with subprocess.Popen(command, **options) as child:
         try:
             yield child

@@ -18,7 +18,7 @@ RULES = [
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
-METRIC = re.compile(r"\b(?:scrapebroker|promfetch|promfetcher|process|events_to_metrics)_[a-z_]+")
+METRIC = re.compile(r"\b(?:scrapebroker|promfetch|promfetcher|process(?!_type|_instance_id)|events_to_metrics)_[a-z_]+")
 
 
 def panels(dashboard):
