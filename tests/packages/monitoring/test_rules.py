@@ -33,18 +33,20 @@ def expected_alert(alert, case):
     }
 
 
+def times(value):
+    return value if isinstance(value, list) else [value]
+
+
 def promtool_test(alert, name, case):
     fires = name.startswith("fires")
+    expected = [(at, [expected_alert(alert, case)] if fires else []) for at in times(case["at"])]
+    expected += [(at, []) for at in times(case.get("not_at", []))]
     return {
         "name": f"{alert}: {name}",
         "interval": "1m",
         "input_series": series(case),
         "alert_rule_test": [
-            {
-                "alertname": alert,
-                "eval_time": case["at"],
-                "exp_alerts": [expected_alert(alert, case)] if fires else [],
-            }
+            {"alertname": alert, "eval_time": at, "exp_alerts": alerts} for at, alerts in expected
         ],
     }
 
@@ -90,6 +92,10 @@ class Rules(unittest.TestCase):
         self.assertEqual(set(ALERTS), set(CASES))
         for alert, cases in CASES.items():
             self.assertLessEqual({"fires", "quiet"}, set(cases), alert)
+
+    def test_alerts_that_wait_have_a_time_at_which_they_do_not_fire_yet(self):
+        for alert, rule in ALERTS.items():
+            self.assertEqual("for" in rule, "not_at" in CASES[alert]["fires"], alert)
 
     def test_samples_are_in_promtools_notation(self):
         # YAML reads 0x20 without quotes as 32.
