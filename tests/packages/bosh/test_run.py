@@ -1,0 +1,301 @@
+"""The process of the rendered job: start, health, drain, sources of routes."""
+
+import base64
+import http.server
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+import support
+
+from bosh import certificates, release
+
+HEALTHY = "/var/vcap/jobs/scrapebroker/bin/dns/healthy"
+DRAIN = "/var/vcap/jobs/scrapebroker/bin/drain"
+PRE_START = "/var/vcap/jobs/scrapebroker/bin/pre-start"
+POST_START = "/var/vcap/jobs/scrapebroker/bin/post-start"
+PASSWORD = "pass\"word'with ${HOME} <%= 1 %> and spaces "
+
+
+def local(**properties):
+    """Returns properties for free ports of the loopback address."""
+    ports = {support.free_port() for _ in range(8)}
+    return {
+        "listen": f"127.0.0.1:{ports.pop()}", "health_listen": f"127.0.0.1:{ports.pop()}", "drain_wait": "1s",
+        "shutdown_grace": "5s", **properties,
+    }
+
+
+def url(properties, path):
+    return f"http://{properties['listen']}{path}"
+
+
+def basic(username, password):
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+class Lifecycle(unittest.TestCase):
+    def test_start_health_drain(self):
+        properties = local(broker={"username": "platform", "password": PASSWORD}, drain_wait="3s")
+        with release.vm(properties) as machine:
+            self.assertEqual((0, ""), (machine.run(PRE_START).returncode, machine.run(PRE_START).stdout))
+            self.assertNotEqual(0, machine.run(HEALTHY).returncode)
+            with machine.started() as child:
+                done = machine.run(POST_START)
+                self.assertEqual(0, done.returncode, done.stderr + machine.log())
+                self.assertEqual(0, machine.run(HEALTHY).returncode)
+                self.assertEqual(200, support.get(url(properties, "/-/ready"))[0])
+                headers = {"Authorization": basic("platform", PASSWORD), "X-Broker-API-Version": "2.17"}
+                self.assertEqual(200, support.get(url(properties, "/broker/v2/catalog"), headers=headers)[0])
+                self.assertTrue(machine.path("/var/vcap/store/scrapebroker/scrapebroker.db").exists())
+
+                command = machine.command(DRAIN)
+                with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as drain:
+                    support.eventually(
+                        lambda: support.get(url(properties, "/-/ready"))[0] == 503, seconds=2.5, what="503"
+                    )
+                    self.assertNotEqual(0, machine.run(HEALTHY).returncode)
+                    self.assertIsNone(drain.poll())
+                    output, errors = drain.communicate(timeout=20)
+                self.assertEqual((0, "0\n", ""), (drain.returncode, output, errors))
+                self.assertEqual(0, child.wait(timeout=1))
+            self.assertFalse(machine.path(release.PIDFILE).exists())
+            log = machine.path("/var/vcap/sys/log/scrapebroker/drain.log").read_text()
+            self.assertIn("draining process", log)
+            self.assertIn("has ended", log)
+
+    def test_a_drain_lets_a_running_scrape_complete(self):
+        with SlowGorouter(delay=2) as gorouter:
+            properties = local(routes={"gorouters": [gorouter.source]}, backends={"skip_verify": True})
+            with release.vm(properties) as machine, machine.started():
+                support.eventually(lambda: machine.run(HEALTHY).returncode == 0, what="ready")
+                scrape = url(properties, f"/v1/apps/{gorouter.APP}/metrics")
+                results = []
+                thread = threading.Thread(target=lambda: results.append(support.get(scrape)))
+                thread.start()
+                self.assertTrue(gorouter.scraped.wait(10))
+                done = machine.run(DRAIN)
+                thread.join()
+                self.assertEqual("0\n", done.stdout)
+                self.assertEqual(200, results[0][0])
+                self.assertIn("requests_total", results[0][1])
+
+    def test_the_drain_of_a_process_that_does_not_run_prints_0(self):
+        with release.vm(local()) as machine:
+            done = machine.run(DRAIN)
+            self.assertEqual((0, "0\n", ""), (done.returncode, done.stdout, done.stderr))
+            machine.path(release.PIDFILE).write_text("no number\n")
+            self.assertEqual("0\n", machine.run(DRAIN).stdout)
+
+    def test_the_drain_sends_no_signal_to_another_process(self):
+        with release.vm(local()) as machine, support.process("sleep", "60") as other:
+            machine.path(release.PIDFILE).write_text(f"{other.pid}\n")
+            done = machine.run(DRAIN)
+            self.assertEqual((0, "0\n"), (done.returncode, done.stdout))
+            self.assertIsNone(other.poll())
+
+    def test_a_drain_ends_although_the_process_does_not(self):
+        properties = local(drain_wait="1ms", shutdown_grace="1ms")
+        with release.vm(properties) as machine, machine.started() as child:
+            support.eventually(lambda: machine.run(HEALTHY).returncode == 0, what="ready")
+            os.kill(child.pid, signal.SIGSTOP)
+            try:
+                begin = time.monotonic()
+                self.assertEqual("0\n", machine.run(DRAIN).stdout)
+                self.assertGreater(time.monotonic() - begin, 4)
+                self.assertIsNone(child.poll())
+            finally:
+                os.kill(child.pid, signal.SIGCONT)
+
+    def test_a_mistake_fails_pre_start_with_its_key(self):
+        with release.vm(local(scrape={"access": "closed"})) as machine:
+            done = machine.run(PRE_START)
+            self.assertEqual((64, ""), (done.returncode, done.stdout))
+            self.assertIn("scrape.access", done.stderr)
+
+    def test_sqlite_without_a_persistent_disk_fails_pre_start(self):
+        with release.vm(local(), disk=False) as machine:
+            done = machine.run(PRE_START)
+            self.assertEqual(1, done.returncode)
+            self.assertIn("persistent_disk_type", done.stderr)
+
+    def test_postgresql_needs_no_persistent_disk(self):
+        properties = local(database={"host": "db", "password": "p"}, broker={"token_key": "a long random text"})
+        with release.vm(properties, disk=False) as machine:
+            done = machine.run(PRE_START)
+            self.assertEqual((0, ""), (done.returncode, done.stderr))
+
+    def test_a_process_that_does_not_become_ready_fails_post_start(self):
+        unreachable = {"url": f"http://127.0.0.1:{support.free_port()}/routes"}
+        properties = local(routes={"gorouters": [unreachable]}, start_timeout=2)
+        with release.vm(properties) as machine, machine.started():
+            done = machine.run(POST_START)
+            self.assertEqual(1, done.returncode)
+            self.assertIn("not ready after 2 s", done.stderr)
+
+
+class SlowGorouter:
+    """A server with a route table like gorouter's that needs a password, and an app that answers late."""
+
+    APP = "11111111-2222-4333-8444-555555555555"
+
+    def __init__(self, delay=0):
+        self.scraped = threading.Event()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if self.path == "/metrics":
+                    outer.scraped.set()
+                    time.sleep(delay)
+                    self.answer(200, "# TYPE requests_total counter\nrequests_total 1\n", "text/plain; version=0.0.4")
+                elif self.headers["Authorization"] == basic("router-status", PASSWORD):
+                    self.answer(200, json.dumps(outer.table()), "application/json")
+                else:
+                    self.answer(401, "401 Unauthorized", "text/plain")
+
+            def answer(self, status, text, content_type):
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        port = self.server.server_address[1]
+        self.address = f"127.0.0.1:{port}"
+        self.source = {
+            "url": f"http://{self.address}/routes", "username": "router-status", "password": PASSWORD,
+        }
+
+    def table(self):
+        tags = {
+            "app_id": self.APP, "app_name": "shop", "space_id": self.APP, "space_name": "prod",
+            "organization_id": self.APP, "organization_name": "sales", "instance_id": "0",
+            "process_id": self.APP, "process_type": "web", "process_instance_id": self.APP, "component": "route-emitter",
+        }
+        endpoint = {
+            "address": self.address, "availability_zone": "z1", "protocol": "http1", "tls": False, "ttl": 120,
+            "tags": tags, "private_instance_id": self.APP,
+        }
+        return {"shop.example.com": [endpoint]}
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Nats:
+    """nats-server with mutual TLS, and the link that the job nats-tls provides."""
+
+    def __init__(self, folder, authority):
+        self.port = support.free_port()
+        self.ca = authority.certificate
+        self.client = authority.sign("nats_client", usage="clientAuth")
+        server = authority.sign("localhost", ["localhost", "127.0.0.1"], usage="serverAuth")
+        self.folder = pathlib.Path(folder)
+        for name, text in [("ca", self.ca), ("cert", server[0]), ("key", server[1]), ("client", "".join(self.client))]:
+            (self.folder / name).write_text(text)
+        (self.folder / "nats.conf").write_text(
+            f"listen: 127.0.0.1:{self.port}\n"
+            f"authorization {{ user: nats, password: {json.dumps(PASSWORD)} }}\n"
+            f'tls {{ cert_file: "{folder}/cert", key_file: "{folder}/key", ca_file: "{folder}/ca", verify: true }}\n'
+        )
+        self.links = {
+            "nats-tls": {
+                "properties": {"nats": {
+                    "user": "nats", "password": PASSWORD, "hostname": "localhost", "port": self.port,
+                    "external": {"tls": {"ca": self.ca}},
+                }},
+                "instances": [{"address": "127.0.0.1"}],
+            }
+        }
+
+    def publish(self, subject, message):
+        """Publishes one message, as a component of the platform does."""
+        context = ssl.create_default_context(cafile=str(self.folder / "ca"))
+        context.load_cert_chain(self.folder / "client")
+        payload = json.dumps(message).encode()
+        login = json.dumps({"verbose": False, "user": "nats", "pass": PASSWORD, "tls_required": True}).encode()
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as plain:
+            plain.recv(4096)
+            with context.wrap_socket(plain, server_hostname="localhost") as connection:
+                size = str(len(payload)).encode()
+                connection.sendall(b"CONNECT " + login + b"\r\nPUB " + subject.encode() + b" " + size + b"\r\n")
+                connection.sendall(payload + b"\r\nPING\r\n")
+                answer = b""
+                while b"PONG" not in answer:
+                    part = connection.recv(4096)
+                    if not part or b"-ERR" in answer:
+                        raise AssertionError(f"NATS: {answer}")
+                    answer += part
+
+
+class Sources(unittest.TestCase):
+    def test_routes_come_from_a_gorouter_with_a_password(self):
+        with SlowGorouter() as gorouter:
+            properties = local(routes={"gorouters": [gorouter.source]})
+            with release.vm(properties) as machine, machine.started():
+                self.assertEqual(0, machine.run(POST_START).returncode, machine.log())
+                status, text = support.get(url(properties, "/v1/apps/sales/prod/shop/metrics"))
+                self.assertEqual(200, status)
+                self.assertRegex(text, r'requests_total\{[^}]*app_name="shop"[^}]*\} 1')
+
+    def test_routes_come_from_nats_with_mutual_tls(self):
+        server = shutil.which("nats-server", path=f"{os.environ['PATH']}:/usr/sbin")
+        with tempfile.TemporaryDirectory(prefix="bosh-nats-") as folder, SlowGorouter() as app:
+            nats = Nats(folder, certificates.Authority("nats_ca"))
+            with support.process(server, "-c", f"{folder}/nats.conf", stderr=subprocess.DEVNULL):
+                cert, key = nats.client
+                properties = local(routes={
+                    "stale_after": "8s", "refresh_interval": "1s",
+                    "nats": {"enabled": True, "tls": {"cert": cert, "key": key}},
+                })
+                with release.vm(properties, nats.links) as machine, machine.started():
+                    endpoint = app.table()["shop.example.com"][0]
+                    host, port = endpoint["address"].split(":")
+                    message = {
+                        "host": host, "port": int(port), "uris": ["shop.example.com"], "tags": endpoint["tags"],
+                        "private_instance_id": app.APP, "stale_threshold_in_seconds": 60,
+                    }
+
+                    def registered():
+                        nats.publish("router.register", message)
+                        return support.get(url(properties, "/v1/apps/metrics?route_url=shop.example.com"))[0] == 200
+
+                    support.eventually(registered, seconds=15, what=f"routes from NATS; {machine.log()}")
+                    done = machine.run(POST_START)
+                    self.assertEqual(0, done.returncode, done.stderr)
+                    self.assertEqual("0\n", machine.run(DRAIN).stdout)
+
+    def test_nats_refuses_a_job_without_the_client_certificate(self):
+        server = shutil.which("nats-server", path=f"{os.environ['PATH']}:/usr/sbin")
+        with tempfile.TemporaryDirectory(prefix="bosh-nats-") as folder:
+            nats = Nats(folder, certificates.Authority("nats_ca"))
+            with support.process(server, "-c", f"{folder}/nats.conf", stderr=subprocess.DEVNULL):
+                properties = local(routes={"stale_after": "4s", "refresh_interval": "1s", "nats": {"enabled": True}},
+                                   start_timeout=4)
+                with release.vm(properties, nats.links) as machine, machine.started():
+                    self.assertEqual(1, machine.run(POST_START).returncode)
+                    self.assertIn("routes.nats", support.get(url(properties, "/-/ready"))[1])
+                    self.assertIn("fatal alert", machine.log())
+
+
+if __name__ == "__main__":
+    unittest.main()
