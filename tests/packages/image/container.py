@@ -5,17 +5,19 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 
 import support
 
 UID = 65532
 DATA = "/var/lib/scrapebroker"
 
-# The arguments are: the root, the number of mounts, a source and a target for each, the command. Where
+# The arguments are: whether the network is the program's own, the root, the number of mounts, a source and a target for each, the command. Where
 # a mount needs a folder or file that the image lacks, runtimes create it before they make the root
 # read-only.
 ENTER = """
-root=$1; mounts=$2; shift 2
+[ "$1" = host ] || ip link set lo up
+root=$2; mounts=$3; shift 3
 mount --bind "$root" "$root"
 mkdir -p "$root/proc"
 for ((i = 0; i < mounts; i++)); do
@@ -59,14 +61,24 @@ class Container:
         os.kill(self.pid(), number)
         return self.process.wait(timeout=30)
 
+    def get(self, port, path):
+        """Returns the status of a GET request that is sent inside of the container's own network."""
+        request = "import http.client, sys; c = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1])); "
+        request += "c.request('GET', sys.argv[2]); print(c.getresponse().status)"
+        inside = ["nsenter", "--target", str(self.pid()), "--net", sys.executable, "-c", request]
+        return int(support.run(*inside, str(port), path))
+
 
 @contextlib.contextmanager
-def run(root, log, arguments, mounts=None, environment=None):
-    """Runs the image's program below `root`, without network namespace, until the end of the block."""
+def run(root, log, arguments, mounts=None, environment=None, network="host"):
+    """Runs the image's program below `root` until the end of the block.
+
+    Its network is that of the `host`, or its `own`, which has the loopback interface only.
+    """
     pairs = [str(part) for target, source in (mounts or {}).items() for part in (source, target)]
     command = [
-        *("unshare", "--mount", "--pid", "--fork"),
-        *("bash", "-euc", ENTER, "enter", str(root), str(len(pairs) // 2), *pairs),
+        *("unshare", "--mount", "--pid", "--fork", *(["--net"] if network == "own" else [])),
+        *("bash", "-euc", ENTER, "enter", network, str(root), str(len(pairs) // 2), *pairs),
         *("/usr/bin/scrapebroker", *arguments),
     ]
     variables = {"PATH": os.environ["PATH"], **(environment or {})}
