@@ -192,6 +192,7 @@ class PrebuiltTest(unittest.TestCase):
         running = self.run_image("demo", "--listen", f"127.0.0.1:{port}", mounts={"/tmp": temporary})
         url = f"http://127.0.0.1:{port}/v1/apps/metrics?route_url=shop.example.com"
         container.answers(url, "scrapebroker_instance_up")
+        support.eventually(lambda: "Open http" in running.output(), what="URLs of the demo")
         self.assertEqual(0, running.stop(signal.SIGINT), running.output())
 
     def test_a_wrong_setting_is_reported(self):
