@@ -32,6 +32,8 @@ pub mod tsuru;
 pub mod ui;
 mod urls;
 
+pub(crate) use accept::accepts_gzip;
+
 use actix_web::{
     FromRequest, Handler, HttpResponse, Resource, Responder,
     http::header::{self, ContentType},

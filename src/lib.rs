@@ -36,3 +36,8 @@ pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod tsuru;
+
+/// The examples of the documentation are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/INSTRUMENTING.md")]
+struct Instrumenting;

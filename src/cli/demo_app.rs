@@ -1,14 +1,20 @@
-//! `scrapebroker demo-app`: one instance of a sample app.
+//! `scrapebroker demo-app`: one instance of a sample app, whose metrics are an example of
+//! instrumentation.
 //!
 //! It counts requests and simulates jobs, so that metrics of all types change without traffic. The
-//! demo runs three instances in one process.
+//! demo runs three instances in one process. docs/INSTRUMENTING.md describes the techniques.
 
-mod sample;
+mod metrics;
+mod render;
+mod state_set;
+mod summary;
+mod workload;
 
 use super::{Environment, block_on, failure::Failure, print};
 use crate::{
     app::signals,
     domain::{BasicAuth, MetricsPath},
+    http::accepts_gzip,
 };
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
@@ -19,22 +25,32 @@ use actix_web::{
 use anyhow::anyhow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::StreamExt;
+use metrics::{HANDLERS, HandlerLabel, Metrics, RequestLabels, TraceLabel};
 use ring::digest::{SHA256, digest};
-use sample::{HANDLERS, Sample};
 use secrecy::ExposeSecret;
 use std::{
     convert::Infallible,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
+use workload::Workload;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
+    /// Address and port, such as :9121 or 127.0.0.1:9121 [default: all addresses, and the port of
+    /// the variable PORT or 8080]
+    #[arg(long = "web.listen-address", value_name = "ADDR", value_parser = listen_address)]
+    listen_address: Option<SocketAddr>,
     /// Path of its metrics
-    #[arg(long, value_name = "P", default_value = "/metrics")]
+    #[arg(
+        long,
+        visible_alias = "web.telemetry-path",
+        value_name = "P",
+        default_value = "/metrics"
+    )]
     path: MetricsPath,
     /// User name and password for its metrics
     // Parsed below, because an error message of clap would contain the password.
@@ -44,12 +60,23 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self, environment: &Environment) -> Result<(), Failure> {
-        let listen = SocketAddr::from(([0, 0, 0, 0], number(environment, "PORT", 8080)?));
+        let listen = match self.listen_address {
+            Some(listen) => listen,
+            None => (Ipv4Addr::UNSPECIFIED, number(environment, "PORT", 8080)?).into(),
+        };
         let index = number(environment, "CF_INSTANCE_INDEX", 0)?.into();
         let basic_auth = self.basic_auth.map(credentials).transpose()?;
         let path = self.path;
         block_on(run(listen, Options { path, basic_auth, index, fails_on_purpose: false }))
     }
+}
+
+/// Parses an address as exporters do: without a host it is all addresses.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let host = if text.starts_with(':') { "0.0.0.0" } else { "" };
+    let addresses = format!("{host}{text}").to_socket_addrs();
+    let first = addresses.ok().and_then(|mut addresses| addresses.next());
+    first.ok_or_else(|| "must be an address and a port, such as :9121 or 127.0.0.1:9121".to_owned())
 }
 
 fn number(environment: &Environment, name: &str, default: u16) -> Result<u16, Failure> {
@@ -79,7 +106,7 @@ async fn run(listen: SocketAddr, options: Options) -> Result<(), Failure> {
     let app = DemoApp::bind(listen, options).map_err(|error| {
         Failure::unavailable(
             anyhow::Error::from(error)
-                .context(format!("cannot listen on {listen}; set PORT to another port")),
+                .context(format!("cannot listen on {listen}; set --web.listen-address or PORT")),
         )
     })?;
     print(&format_args!("demo app on http://{}, its metrics at {metrics}", app.address()))?;
@@ -107,12 +134,13 @@ pub(super) struct DemoApp {
     address: SocketAddr,
     server: Server,
     instance: Arc<Instance>,
+    workload: Workload,
 }
 
 /// Shared by all workers of the server.
 struct Instance {
     options: Options,
-    sample: Mutex<Sample>,
+    metrics: Metrics,
 }
 
 /// Interval of the simulation steps.
@@ -127,12 +155,13 @@ impl DemoApp {
     pub(super) fn bind(listen: SocketAddr, options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         let address = listener.local_addr()?;
-        let sample = Mutex::new(Sample::new(options.index));
-        let instance = Arc::new(Instance { options, sample });
+        let metrics = Metrics::new();
+        let workload = Workload::new(options.index, &metrics);
+        let instance = Arc::new(Instance { options, metrics });
         let data = web::Data::from(Arc::clone(&instance));
         let app = move || App::new().app_data(data.clone()).default_service(web::to(respond));
         let server = HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(1);
-        Ok(Self { address, server: server.listen(listener)?.run(), instance })
+        Ok(Self { address, server: server.listen(listener)?.run(), instance, workload })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -149,7 +178,7 @@ impl DemoApp {
         let mut server = pin!(self.server);
         tokio::select! {
             result = &mut server => return result,
-            never = simulate(&self.instance) => match never {},
+            never = simulate(self.workload, &self.instance.metrics) => match never {},
             () = shutdown => {}
         }
         let ((), result) = tokio::join!(handle.stop(true), server);
@@ -157,21 +186,22 @@ impl DemoApp {
     }
 }
 
-async fn simulate(instance: &Instance) -> Infallible {
+async fn simulate(mut workload: Workload, metrics: &Metrics) -> Infallible {
     let mut ticks = tokio::time::interval(TICK);
     loop {
         ticks.tick().await;
-        instance.sample().tick();
+        workload.tick(metrics);
     }
 }
 
-impl Instance {
-    fn sample(&self) -> MutexGuard<'_, Sample> {
-        self.sample.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The content of a mutex, also after a panic of another thread.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl Instance {
     fn metrics_path(&self) -> &str {
-        self.options.path.as_str().split('?').next().unwrap_or_default()
+        self.options.path.without_query()
     }
 
     fn may_read(&self, request: &HttpRequest) -> bool {
@@ -189,24 +219,56 @@ impl Instance {
 }
 
 async fn respond(request: HttpRequest, instance: web::Data<Instance>) -> HttpResponse {
+    let started = Instant::now();
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return HttpResponse::MethodNotAllowed()
             .insert_header((header::ALLOW, "GET, HEAD"))
             .finish();
     }
     if request.path() == instance.metrics_path() {
-        return metrics(&request, &instance);
+        return serve_metrics(&request, &instance);
+    }
+    if request.path() == "/health" {
+        return HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n");
     }
     match HANDLERS.into_iter().find(|handler| *handler == request.path()) {
         Some(handler) => {
-            instance.sample().count(request.method() == Method::HEAD, handler);
-            page(&instance)
+            let page = page(&instance);
+            instance.count(&request, handler, started.elapsed());
+            page
         }
         None => HttpResponse::NotFound().body("There is nothing here; go to /\n"),
     }
 }
 
-fn metrics(request: &HttpRequest, instance: &Instance) -> HttpResponse {
+impl Instance {
+    /// Counts a request to one of [`HANDLERS`].
+    fn count(&self, request: &HttpRequest, handler: &'static str, duration: Duration) {
+        let Metrics { requests, request_duration, .. } = &self.metrics;
+        let method = match *request.method() {
+            Method::HEAD => metrics::Method::HEAD,
+            _ => metrics::Method::GET,
+        };
+        let (trace, now) = (TraceLabel { trace_id: trace_id(request) }, SystemTime::now());
+        let labels = RequestLabels { method, handler };
+        requests.get_or_create(&labels).inc_by(1, Some(trace.clone()), Some(now));
+        let duration_of = request_duration.get_or_create(&HandlerLabel { handler });
+        duration_of.observe(duration.as_secs_f64(), Some(trace), Some(now));
+    }
+}
+
+/// The trace that the request belongs to (W3C Trace Context), or a new one.
+fn trace_id(request: &HttpRequest) -> String {
+    let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let id = header.and_then(|header| header.split('-').nth(1));
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    match id.filter(|id| id.len() == 32 && id.bytes().all(is_hex)) {
+        Some(id) => id.to_owned(),
+        None => format!("{:032x}", fastrand::u128(1..)),
+    }
+}
+
+fn serve_metrics(request: &HttpRequest, instance: &Instance) -> HttpResponse {
     if !instance.may_read(request) {
         let challenge = (header::WWW_AUTHENTICATE, "Basic realm=\"metrics\", charset=\"UTF-8\"");
         return HttpResponse::Unauthorized()
@@ -218,17 +280,38 @@ fn metrics(request: &HttpRequest, instance: &Instance) -> HttpResponse {
             .content_type("text/plain; charset=utf-8")
             .body("This instance fails on purpose, to show a failed scrape.\n");
     }
-    let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    HttpResponse::Ok().content_type(content_type).body(instance.sample().expose())
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    // A scraper that accepts no known format gets text 0.0.4. It is never refused with 406.
+    let output = exposition::negotiate(text(header::ACCEPT));
+    let gzip = accepts_gzip(text(header::ACCEPT_ENCODING).unwrap_or_default());
+    match render::render(&instance.metrics, output, gzip) {
+        Ok(body) => {
+            let mut response = HttpResponse::Ok();
+            response.content_type(&*output.content_type());
+            response.insert_header((header::VARY, "Accept, Accept-Encoding"));
+            if gzip {
+                response.insert_header((header::CONTENT_ENCODING, "gzip"));
+            }
+            response.body(body)
+        }
+        Err(error) => HttpResponse::InternalServerError()
+            .content_type("text/plain; charset=utf-8")
+            .body(format!("The metrics cannot be written: {error:#}\n")),
+    }
 }
 
 fn page(instance: &Instance) -> HttpResponse {
     let (index, path) = (instance.options.index, instance.metrics_path());
     HttpResponse::Ok().content_type("text/html; charset=utf-8").body(format!(
-        "<!doctype html><html lang=\"en\"><title>Demo app</title>\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Demo app</title>\
          <h1>Demo app, instance {index}</h1>\
          <p>Each visit of <a href=\"/\">/</a>, <a href=\"/path1\">/path1</a> and \
-         <a href=\"/path2\">/path2</a> is counted in <a href=\"{path}\">{path}</a>.</p></html>\n"
+         <a href=\"/path2\">/path2</a> is counted.</p>\
+         <ul><li><a href=\"{path}\">Metrics</a> at {path}: counters, gauges, histograms, a summary, \
+         a state set and an info, in all formats of Prometheus</li>\
+         <li><a href=\"/health\">Health</a></li></ul>\
+         <p>Scrapebroker {version}</p></html>\n",
+        version = env!("CARGO_PKG_VERSION"),
     ))
 }
 

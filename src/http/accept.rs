@@ -14,7 +14,7 @@ pub(super) fn prefers_json(request: &HttpRequest) -> bool {
 }
 
 /// Whether `Accept-Encoding` allows gzip (RFC 9110, section 12.5.3).
-pub(super) fn accepts_gzip(accept_encoding: &str) -> bool {
+pub(crate) fn accepts_gzip(accept_encoding: &str) -> bool {
     let mut wildcard = false;
     for entry in accept_encoding.split(',') {
         let mut parts = entry.split(';').map(str::trim);

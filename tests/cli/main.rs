@@ -89,7 +89,7 @@ fn version_and_help_are_printed_and_exit_0() {
 
 #[test]
 fn a_wrong_command_line_exits_64() {
-    let cases: [&[&str]; 15] = [
+    let cases: [&[&str]; 16] = [
         &[],
         &["nonsense"],
         &["serve", "now"],
@@ -103,6 +103,7 @@ fn a_wrong_command_line_exits_64() {
         &["merge", "--escaping", "allow-utf-8", "x"],
         &["check-config", "--file", "x"],
         &["demo-app", "--path", "//elsewhere"],
+        &["demo-app", "--web.listen-address", "9121"],
         &["demo-app", "--basic-auth", "hunter2"],
         &["demo-app", "--basic-auth", ":hunter2"],
     ];
@@ -172,6 +173,21 @@ fn the_metrics_of_the_demo_app_pass_promtool() {
     assert!(app.get("/metrics").0.starts_with("HTTP/1.1 404"));
 
     assert_eq!(promtool::check(metrics.as_bytes()), (Some(0), String::new()), "{metrics}");
+}
+
+#[test]
+fn the_demo_app_takes_the_options_of_exporters_before_port() {
+    let options = ["--web.listen-address", "127.0.0.1:0", "--web.telemetry-path", "m"];
+    let mut command = scrapebroker(&[&["demo-app"], options.as_slice()].concat());
+    let mut child = command.env("PORT", "http").stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let address = line.strip_prefix("demo app on http://").unwrap();
+    let (address, metrics) = address.split_once(", its metrics at ").unwrap();
+    assert_eq!(metrics, "/m\n");
+    let app = DemoApp(child, address.to_owned());
+    assert!(app.get("/m").0.starts_with("HTTP/1.1 200"));
+    assert_eq!(app.get("/health").1, "ok\n");
 }
 
 #[test]

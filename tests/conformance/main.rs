@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod alerts;
+mod demo_app;
 mod entrypoint;
+mod instrumenting;
 mod openmetrics;
 mod promtool;
 mod reference_parser;

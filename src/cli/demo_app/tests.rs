@@ -1,6 +1,12 @@
 use super::*;
 use actix_web::rt;
 use awc::{Client, ClientResponse};
+use exposition::{
+    AddedLabels, Escaping, Format, Limits, Merge, OutputFormat, Reader,
+    testing::{promtool, strict, strict_openmetrics},
+};
+use flate2::read::MultiGzDecoder;
+use std::io::Read;
 use tokio::sync::oneshot;
 
 /// Starts an instance on a free port. It stops when the sender is dropped.
@@ -29,10 +35,13 @@ async fn requests_are_counted_and_unknown_paths_are_not_found() {
     let mut response = client.get(format!("{url}/metrics")).send().await.unwrap();
     assert_eq!(header(&response, "content-type"), "text/plain; version=0.0.4; charset=utf-8");
     let body = String::from_utf8(response.body().await.unwrap().to_vec()).unwrap();
-    assert!(
-        body.contains("api_http_requests_total{method=\"GET\",handler=\"/path1\"} 2\n"),
-        "{body}"
-    );
+    for sample in [
+        "api_http_requests_total{method=\"GET\",handler=\"/path1\"} 2\n",
+        "api_http_requests_total{method=\"HEAD\",handler=\"/\"} 0\n",
+        "api_http_request_duration_seconds_count{handler=\"/path1\"} 2\n",
+    ] {
+        assert!(body.contains(sample), "{sample} in {body}");
+    }
 }
 
 #[actix_web::test]
@@ -94,4 +103,177 @@ async fn an_instance_may_fail_on_purpose() {
     let body = String::from_utf8(response.body().await.unwrap().to_vec()).unwrap();
     assert!(body.contains("fails on purpose"), "{body}");
     assert_eq!(client.get(format!("{url}/")).send().await.unwrap().status(), 200);
+}
+
+/// The metrics in a format. They are served by the default instance.
+async fn scraped(url: &str, accept: &str, encoding: &str) -> (String, Vec<u8>) {
+    let client = Client::builder().no_default_headers().finish();
+    let request = client.get(format!("{url}/metrics")).no_decompress();
+    let request = request.insert_header(("Accept", accept));
+    let mut response = request.insert_header(("Accept-Encoding", encoding)).send().await.unwrap();
+    assert_eq!(response.status(), 200, "{accept}");
+    assert_eq!(header(&response, "vary"), "Accept, Accept-Encoding");
+    let has_gzip = response.headers().contains_key("content-encoding");
+    assert_eq!(has_gzip, encoding == "gzip");
+    let mut body = response.body().await.unwrap().to_vec();
+    if has_gzip {
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(&*body).read_to_end(&mut plain).unwrap();
+        body = plain;
+    }
+    (header(&response, "content-type"), body)
+}
+
+/// `Accept` headers, and the `Content-Type` of their responses without the parameter `escaping`.
+const ACCEPTED: [(&str, &str, Format); 7] = [
+    ("text/plain;version=0.0.4", "text/plain; version=0.0.4; charset=utf-8", Format::Text004),
+    ("image/png", "text/plain; version=0.0.4; charset=utf-8", Format::Text004),
+    ("*/*;q=2", "text/plain; version=0.0.4; charset=utf-8", Format::Text004),
+    ("text/plain;version=1.0.0", "text/plain; version=1.0.0; charset=utf-8", Format::Text100),
+    (
+        "application/openmetrics-text;version=0.0.1",
+        "application/openmetrics-text; version=0.0.1; charset=utf-8",
+        Format::OpenMetrics001,
+    ),
+    (
+        "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5",
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        Format::OpenMetrics100,
+    ),
+    (
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+        Format::Protobuf,
+    ),
+];
+
+#[actix_web::test]
+async fn every_format_is_valid_and_has_its_content_type() {
+    let (url, _stop, _) = start(Options::default());
+    for path in ["/", "/path1"] {
+        Client::default().get(format!("{url}{path}")).send().await.unwrap();
+    }
+    for (accept, content_type, format) in ACCEPTED {
+        for encoding in ["identity", "gzip"] {
+            let (actual, body) = scraped(&url, accept, encoding).await;
+            assert!(actual.starts_with(content_type), "{accept}: {actual}");
+            assert_eq!(Format::from_content_type(&actual), Ok(format));
+            match format {
+                Format::Text004 | Format::Text100 => {
+                    let text = String::from_utf8(body).unwrap();
+                    assert!(strict::read(&text, false).len() > 50, "{text}");
+                    assert_eq!(
+                        promtool::check(text.as_bytes()),
+                        (Some(0), String::new()),
+                        "{text}"
+                    );
+                }
+                Format::OpenMetrics001 | Format::OpenMetrics100 => {
+                    let text = String::from_utf8(body).unwrap();
+                    assert!(strict_openmetrics::read(&text, false).len() > 50, "{text}");
+                }
+                Format::Protobuf => {
+                    let text = converted(body);
+                    strict_openmetrics::read(&text, false);
+                }
+            }
+        }
+    }
+}
+
+/// A protobuf body as OpenMetrics.
+fn converted(body: Vec<u8>) -> String {
+    let output = OutputFormat::new(Format::OpenMetrics100);
+    let reader = Reader::new(output, Limits::default());
+    let parsed = reader.parse(body, Format::Protobuf, AddedLabels::new([])).unwrap();
+    let mut merge = Merge::new(output, vec![parsed]);
+    let mut text = Vec::new();
+    while merge.next_chunk(&mut text, 1 << 16) {}
+    // Both queues have a native histogram, which text does not have.
+    assert_eq!(merge.stats().lost_native_histograms, 2);
+    String::from_utf8(text).unwrap()
+}
+
+#[actix_web::test]
+async fn the_escaping_that_a_scraper_asks_for_is_repeated() {
+    let (url, _stop, _) = start(Options::default());
+    let accept = "text/plain;version=1.0.0;escaping=allow-utf-8";
+    let (content_type, _) = scraped(&url, accept, "identity").await;
+    let expected = OutputFormat::new(Format::Text100).with_escaping(Escaping::AllowUtf8);
+    assert_eq!(content_type, expected.content_type());
+}
+
+#[actix_web::test]
+async fn openmetrics_has_every_type_units_exemplars_and_created_times() {
+    let (url, _stop, _) = start(Options::default());
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let request = Client::default().get(format!("{url}/path2"));
+    let parent = format!("00-{trace}-b7ad6b7169203331-01");
+    request.insert_header(("traceparent", parent)).send().await.unwrap();
+    let (_, body) = scraped(&url, ACCEPTED[5].0, "gzip").await;
+    let text = String::from_utf8(body).unwrap();
+    for line in [
+        "# TYPE api_http_requests counter",
+        "# TYPE demo_queue_length gauge",
+        "# TYPE demo_job_wait_seconds summary",
+        "# UNIT demo_job_wait_seconds seconds",
+        "# TYPE api_http_request_duration_seconds histogram",
+        "# UNIT api_http_request_duration_seconds seconds",
+        "# TYPE demo_job_duration_seconds histogram",
+        "# TYPE demo_app info",
+        "# TYPE demo_queue_state stateset",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line} in {text}");
+    }
+    let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
+    let exemplar = format!(" # {{trace_id=\"{trace}\"}} ");
+    assert!(line("api_http_requests_total{method=\"GET\",handler=\"/path2\"}").contains(&exemplar));
+    let buckets = text.lines().filter(|line| line.contains("_bucket{"));
+    assert_eq!(buckets.filter(|line| line.contains(&exemplar)).count(), 1, "{text}");
+    assert!(line("demo_jobs_done_total").contains(" # {trace_id="));
+    line("demo_job_wait_seconds_created{");
+    // Each family has help, which ends in a full stop.
+    for (metadata, name) in
+        text.lines().filter_map(|line| Some((line, line.strip_prefix("# TYPE ")?)))
+    {
+        let name = name.split(' ').next().unwrap();
+        let help = text.lines().find(|line| line.starts_with(&format!("# HELP {name} ")));
+        assert!(help.is_some_and(|help| help.ends_with('.')), "{metadata}");
+    }
+}
+
+#[actix_web::test]
+async fn health_is_not_counted_and_the_page_links_the_metrics() {
+    let (url, _stop, _) = start(Options::default());
+    let client = Client::default();
+    let mut response = client.get(format!("{url}/health")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.body().await.unwrap(), "ok\n");
+    let mut response = client.get(format!("{url}/")).send().await.unwrap();
+    let page = String::from_utf8(response.body().await.unwrap().to_vec()).unwrap();
+    assert!(
+        page.contains("<a href=\"/metrics\">") && page.contains("<a href=\"/health\">"),
+        "{page}"
+    );
+    let (_, body) = scraped(&url, "", "identity").await;
+    let text = String::from_utf8(body).unwrap();
+    assert!(!text.contains("/health"), "{text}");
+}
+
+#[test]
+fn listen_addresses_are_those_of_exporters() {
+    let cases = [
+        (":9121", Some("0.0.0.0:9121")),
+        ("127.0.0.1:0", Some("127.0.0.1:0")),
+        ("[::1]:9121", Some("[::1]:9121")),
+        ("9121", None),
+        ("127.0.0.1", None),
+        (":", None),
+        (":99999", None),
+        ("", None),
+    ];
+    for (text, expected) in cases {
+        let parsed = listen_address(text).ok();
+        assert_eq!(parsed, expected.map(|address| address.parse().unwrap()), "{text:?}");
+    }
 }

@@ -1,0 +1,318 @@
+//! The simulated workload of a demo app: queues of jobs, and batches that run for a while.
+
+use super::metrics::{BatchLabel, Metrics, QUEUES, QueueLabel, TraceLabel};
+use std::{collections::VecDeque, time::SystemTime};
+
+/// The batches. At most one of each runs.
+const BATCHES: [&str; 3] = ["invoices", "newsletter", "thumbnails"];
+
+/// Maximum number of waiting jobs per queue. Further jobs are refused.
+const MAX_WAITING: usize = 50;
+
+/// A queue with more waiting jobs is overloaded.
+const OVERLOADED: usize = 8;
+
+/// Seconds for which the series of an ended batch remain, so that they are scraped with their last
+/// values.
+const LINGER: u64 = 60;
+
+/// The state of the simulation. It has no metrics: it updates them.
+pub(super) struct Workload {
+    random: Random,
+    /// Seconds since the start.
+    now: u64,
+    queues: [Queue; QUEUES.len()],
+    batches: [Batch; BATCHES.len()],
+}
+
+/// The times at which the waiting jobs arrived.
+#[derive(Default)]
+struct Queue(VecDeque<u64>);
+
+#[derive(Default)]
+enum Batch {
+    #[default]
+    Absent,
+    Runs {
+        items: u64,
+        done: u64,
+    },
+    Ended {
+        at: u64,
+    },
+}
+
+impl Workload {
+    /// Instances with different indexes have different values. The counters start above 0, so that
+    /// graphs are useful immediately.
+    pub(super) fn new(index: u32, metrics: &Metrics) -> Self {
+        let mut workload = Self {
+            random: Random(0x5eed_0000_0000_0001 + u64::from(index)),
+            now: 0,
+            queues: Default::default(),
+            batches: Default::default(),
+        };
+        (0..10).for_each(|_| workload.tick(metrics));
+        workload
+    }
+
+    /// Simulates one second.
+    pub(super) fn tick(&mut self, metrics: &Metrics) {
+        let Self { random, now, queues, batches } = self;
+        *now += 1;
+        for (i, (queue, name)) in queues.iter_mut().zip(QUEUES).enumerate() {
+            queue.tick(
+                *now,
+                random,
+                QueueMetrics { metrics, i, label: QueueLabel { queue: name } },
+            );
+        }
+        for (batch, name) in batches.iter_mut().zip(BATCHES) {
+            batch.tick(*now, random, metrics, &BatchLabel { batch: name });
+        }
+    }
+}
+
+/// The metrics of one queue.
+struct QueueMetrics<'a> {
+    metrics: &'a Metrics,
+    i: usize,
+    label: QueueLabel,
+}
+
+impl Queue {
+    fn tick(&mut self, now: u64, random: &mut Random, to: QueueMetrics<'_>) {
+        let Self(waiting) = self;
+        for _ in 0..random.below(6) {
+            if waiting.len() < MAX_WAITING {
+                waiting.push_back(now);
+            }
+        }
+        // Jobs end slightly faster than they arrive, so that the queue does not grow.
+        for _ in 0..random.below(7) {
+            let Some(arrived) = waiting.pop_front() else { break };
+            let waited = (now - arrived) as f64 + random.fraction();
+            to.job_ended(waited, random);
+        }
+        to.metrics.queue_length.get_or_create(&to.label).set(waiting.len() as i64);
+        to.metrics.queue_state[to.i].set(match waiting.len() {
+            0 => "idle",
+            1..=OVERLOADED => "busy",
+            _ => "overloaded",
+        });
+    }
+}
+
+impl QueueMetrics<'_> {
+    fn job_ended(&self, waited: f64, random: &mut Random) {
+        let Self { metrics, i, label } = self;
+        // Squared, so that most jobs are fast and a few are slow.
+        let duration = random.fraction().powi(2) * 3.0;
+        metrics.job_wait[*i].observe(waited);
+        metrics.job_duration.get_or_create(label).observe(duration);
+        let trace = TraceLabel { trace_id: random.trace_id() };
+        let done = metrics.jobs_done.get_or_create(label);
+        done.inc_by(1, Some(trace), Some(SystemTime::now()));
+        if random.below(20) == 0 {
+            metrics.jobs_failed.get_or_create(label).inc();
+        }
+    }
+}
+
+impl Batch {
+    fn tick(&mut self, now: u64, random: &mut Random, metrics: &Metrics, label: &BatchLabel) {
+        match self {
+            Self::Absent => {
+                if random.below(20) == 0 {
+                    *self = Self::Runs { items: 20 + random.below(60), done: 0 };
+                    metrics.batch_progress.get_or_create(label).set(0.0);
+                    drop(metrics.batch_items.get_or_create(label));
+                }
+            }
+            Self::Runs { items, done } => {
+                let processed = (1 + random.below(3)).min(*items - *done);
+                *done += processed;
+                metrics.batch_items.get_or_create(label).inc_by(processed);
+                let progress = *done as f64 / *items as f64;
+                metrics.batch_progress.get_or_create(label).set(progress);
+                if done == items {
+                    *self = Self::Ended { at: now };
+                }
+            }
+            Self::Ended { at } => {
+                if now - *at >= LINGER {
+                    // Without this, the series would keep their last values until a restart.
+                    metrics.batch_progress.remove(label);
+                    metrics.batch_items.remove(label);
+                    *self = Self::Absent;
+                }
+            }
+        }
+    }
+}
+
+/// A pseudo-random number generator (xorshift64) with the same sequence in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        (self.next() >> 16) % limit
+    }
+
+    /// A number from 0 to 1.
+    fn fraction(&mut self) -> f64 {
+        self.below(1 << 20) as f64 / (1 << 20) as f64
+    }
+
+    /// An id of the form that W3C Trace Context has.
+    fn trace_id(&mut self) -> String {
+        format!("{:016x}{:016x}", self.next(), self.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::render::render, *};
+    use exposition::{Format, OutputFormat};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn text(metrics: &Metrics) -> String {
+        let body = render(metrics, OutputFormat::new(Format::Text004), false).unwrap();
+        String::from_utf8(body).unwrap()
+    }
+
+    /// Samples by series.
+    fn series(metrics: &Metrics) -> BTreeMap<String, f64> {
+        let text = text(metrics);
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples
+            .map(|line| line.rsplit_once(' ').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn ticks_change_metrics_of_every_type() {
+        let metrics = Metrics::new();
+        let mut workload = Workload::new(0, &metrics);
+        let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for _ in 0..60 {
+            workload.tick(&metrics);
+            for (name, value) in series(&metrics) {
+                seen.entry(name).or_default().insert(value.to_string());
+            }
+        }
+        let changing = [
+            ("demo_jobs_done_total{queue=\"mail\"}", 30),
+            ("demo_jobs_failed_total{queue=\"mail\"}", 2),
+            ("demo_queue_length{queue=\"mail\"}", 3),
+            ("demo_job_duration_seconds_bucket{le=\"+Inf\",queue=\"mail\"}", 30),
+            ("demo_job_wait_seconds{queue=\"mail\",quantile=\"0.5\"}", 10),
+            ("demo_queue_state{queue=\"mail\",demo_queue_state=\"busy\"}", 2),
+        ];
+        for (name, values) in changing {
+            assert!(seen[name].len() >= values, "{name}: {:?}", seen[name]);
+        }
+    }
+
+    #[test]
+    fn counters_and_histograms_never_decrease() {
+        let metrics = Metrics::new();
+        let mut workload = Workload::new(1, &metrics);
+        let mut before = series(&metrics);
+        for _ in 0..100 {
+            workload.tick(&metrics);
+            let after = series(&metrics);
+            for (name, value) in &before {
+                let is_batch = name.starts_with("demo_batch");
+                let suffixes = ["_total", "_bucket", "_sum", "_count"];
+                let family = name.split('{').next().unwrap();
+                if !is_batch && suffixes.iter().any(|suffix| family.ends_with(suffix)) {
+                    assert!(after[name] >= *value, "{name}: {value}, then {}", after[name]);
+                }
+            }
+            before = after;
+        }
+    }
+
+    #[test]
+    fn series_of_a_batch_appear_reach_1_and_disappear_together() {
+        let metrics = Metrics::new();
+        let mut workload = Workload::new(0, &metrics);
+        let (mut appeared, mut disappeared) = (0, 0);
+        let mut before: BTreeMap<String, f64> = BTreeMap::new();
+        for _ in 0..1000 {
+            workload.tick(&metrics);
+            let mut after = series(&metrics);
+            after.retain(|name, _| name.starts_with("demo_batch_progress_ratio"));
+            appeared += after.keys().filter(|name| !before.contains_key(*name)).count();
+            for (name, value) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
+                disappeared += 1;
+                assert_eq!(*value, 1.0, "{name} was removed before it ended");
+                let items = name.replace("progress_ratio", "items_total");
+                assert!(!series(&metrics).contains_key(&items), "{items}");
+            }
+            assert!(after.len() <= BATCHES.len());
+            before = after;
+        }
+        assert!(appeared > 3 && disappeared > 3, "{appeared}, {disappeared}");
+    }
+
+    #[test]
+    fn a_histogram_is_cumulative_and_matches_its_count() {
+        let metrics = Metrics::new();
+        let mut workload = Workload::new(1, &metrics);
+        (0..1000).for_each(|_| workload.tick(&metrics));
+        let text = text(&metrics);
+        let buckets: Vec<f64> = text
+            .lines()
+            .filter(|line| line.starts_with("demo_job_duration_seconds_bucket"))
+            .filter(|line| line.contains("queue=\"mail\""))
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+            .collect();
+        assert_eq!(buckets.len(), 7, "{text}");
+        assert!(buckets.is_sorted(), "{buckets:?}");
+        let series = series(&metrics);
+        for counted in [
+            "demo_job_duration_seconds_count{queue=\"mail\"}",
+            "demo_job_wait_seconds_count{queue=\"mail\"}",
+            "demo_jobs_done_total{queue=\"mail\"}",
+        ] {
+            assert_eq!(buckets.last(), Some(&series[counted]), "{counted}");
+        }
+    }
+
+    #[test]
+    fn queues_are_bounded() {
+        let (metrics, mut queue) = (Metrics::new(), Queue::default());
+        let random = &mut Random(1);
+        (0..MAX_WAITING).for_each(|_| queue.0.push_back(0));
+        let label = QueueLabel { queue: QUEUES[0] };
+        for now in 1..1000 {
+            queue.tick(now, random, QueueMetrics { metrics: &metrics, i: 0, label: label.clone() });
+            assert!(queue.0.len() <= MAX_WAITING);
+        }
+        assert!(metrics.queue_length.get_or_create(&label).get() < MAX_WAITING as i64);
+    }
+
+    #[test]
+    fn instances_have_different_values() {
+        let values = |index| {
+            let metrics = Metrics::new();
+            Workload::new(index, &metrics);
+            let mut series = series(&metrics);
+            series.remove("process_start_time_seconds");
+            // NaN is not equal to itself.
+            format!("{series:?}")
+        };
+        assert_eq!(values(0), values(0));
+        assert_ne!(values(0), values(1));
+    }
+}

@@ -1,0 +1,117 @@
+//! docs/INSTRUMENTING.md. Its examples are documentation tests of the library. Here are its
+//! versions, its commands, and its list of the demo app's metrics.
+
+use super::demo_app::{DemoApp, OPENMETRICS, PROTOBUF, scrape};
+use exposition::testing::promtool;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::{Command, Stdio},
+};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/INSTRUMENTING.md");
+
+fn file(name: &str) -> String {
+    fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The code blocks of a language.
+fn blocks(language: &str) -> Vec<String> {
+    let page = fs::read_to_string(PAGE).unwrap();
+    let start = format!("\n```{language}\n");
+    let blocks = page.split(&start).skip(1);
+    blocks.map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
+}
+
+/// The version and the features of a dependency: `name = "1"` or `name = { version = "1", … }`.
+fn dependency(line: &str) -> (&str, &str, BTreeSet<&str>) {
+    let (name, rest) = line.split_once(" = ").unwrap();
+    let version = rest.split('"').nth(1).unwrap();
+    let features = rest.split_once("features = [").map(|(_, rest)| rest.split(']').next().unwrap());
+    let features = features.into_iter().flat_map(|list| list.split('"').skip(1).step_by(2));
+    (name, version, features.collect())
+}
+
+#[test]
+fn the_versions_of_the_page_are_those_of_the_tests() {
+    let toml = blocks("toml");
+    let lock = file("Cargo.lock");
+    let manifest = file("Cargo.toml");
+    let mut names = Vec::new();
+    for line in toml[0].lines().filter(|line| line.contains(" = ")) {
+        let (name, version, features) = dependency(line);
+        let locked = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        assert!(lock.contains(&locked), "{name} {version} is not in Cargo.lock");
+        let own = manifest.lines().find(|own| own.starts_with(&format!("{name} = "))).unwrap();
+        assert!(features.is_subset(&dependency(own).2), "{name}: {features:?}");
+        names.push(name.to_owned());
+    }
+    assert_eq!(names, ["actix-web", "prometheus-client"]);
+    // The examples use nothing else.
+    for example in blocks("rust") {
+        let used = example.lines().filter_map(|line| line.strip_prefix("use "));
+        for used in used.map(|path| path.split("::").next().unwrap()) {
+            assert!(["std", "actix_web", "prometheus_client"].contains(&used), "{used}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_page_lists_the_families_of_the_demo_app_and_their_types() {
+    let app = DemoApp::start().await;
+    // Batches start at random, and are families only while one runs.
+    let exposed = support::eventually(async || {
+        let text = scrape(&app.url(), OPENMETRICS).await.text();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let types: BTreeMap<_, _> = types
+            .map(|line| line.split_once(' ').unwrap())
+            .map(|(name, metric_type)| (name.to_owned(), metric_type.to_owned()))
+            .collect();
+        types.contains_key("demo_batch_items").then_some(types)
+    })
+    .await;
+    let page = fs::read_to_string(PAGE).unwrap();
+    let (_, table) = page.split_once("| Family | Type | Shows |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| !line.is_empty());
+    let mut listed = BTreeMap::new();
+    for row in rows {
+        let cells: Vec<_> = row.split(" | ").collect();
+        for name in cells[0].split('`').skip(1).step_by(2) {
+            listed.insert(name.to_owned(), cells[1].to_owned());
+        }
+    }
+    assert_eq!(listed, exposed);
+}
+
+/// Commands in which this address is replaced.
+const DEMO_APP: &str = "127.0.0.1:9121";
+
+#[actix_web::test]
+async fn the_commands_of_the_page_work() {
+    let app = DemoApp::start().await;
+    let address = app.address.to_string();
+    let scripts: Vec<_> =
+        blocks("sh").into_iter().filter(|script| script.contains("curl")).collect();
+    assert_eq!(scripts.len(), 2);
+    for script in scripts {
+        let script = script.replace("127.0.0.1:8080", &address).replace(DEMO_APP, &address);
+        let script = script.replace("\\\n", "");
+        for command in script.lines().filter(|line| line.starts_with("curl")) {
+            let command = command
+                .replace("scrapebroker ", &format!("{} ", env!("CARGO_BIN_EXE_scrapebroker")));
+            let output = Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).output();
+            let output = output.unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && errors.is_empty(), "{command}: {errors}");
+            let printed = String::from_utf8_lossy(&output.stdout);
+            let is_check = command.contains("check");
+            assert_eq!(printed.is_empty(), is_check, "{command}: {printed}");
+            if !is_check {
+                assert!(printed.contains("demo_job_wait_seconds_count{"), "{command}: {printed}");
+            }
+        }
+    }
+    let text = scrape(&app.url(), "text/plain").await;
+    assert_eq!(promtool::check(&text.body), (Some(0), String::new()));
+    assert!(scrape(&app.url(), PROTOBUF).await.body.len() > 1000);
+}
