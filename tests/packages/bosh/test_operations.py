@@ -1,17 +1,18 @@
 """The ops files: applied to a stand-in for cf-deployment, and the manifest that results."""
 
 import functools
+import pathlib
 import re
 import secrets
 import tempfile
-import pathlib
 import unittest
 import urllib.parse
 
+import certificates
 import support
 import yaml
 
-from bosh import certificates, opsfile, release
+from bosh import opsfile, release
 
 HERE = pathlib.Path(__file__).parent
 OPERATIONS = release.RELEASE / "operations"

@@ -15,9 +15,10 @@ import threading
 import time
 import unittest
 
+import certificates
 import support
 
-from bosh import certificates, release
+from bosh import release
 
 HEALTHY = "/var/vcap/jobs/scrapebroker/bin/dns/healthy"
 DRAIN = "/var/vcap/jobs/scrapebroker/bin/drain"

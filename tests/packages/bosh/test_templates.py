@@ -4,9 +4,10 @@ import json
 import unittest
 import urllib.parse
 
+import certificates
 import yaml
 
-from bosh import certificates, release
+from bosh import release
 
 CONFIG = "/var/vcap/jobs/scrapebroker/config"
 
