@@ -30,7 +30,8 @@ class Demo:
 
     def __init__(self, pid, text):
         self.pid = pid
-        self.url, self.user, self.password = re.search(r"Open (http://[^/]+)/\S* +user (\w+), password (\w+)", text).groups()
+        login = re.search(r"Open (http://[^/]+)/\S* +user (\w+), password (\w+)", text)
+        self.url, self.user, self.password = login.groups()
         self.events = re.search(r"POST '(http://[^/]+)/event", text).group(1)
         self.pool = re.search(r"'(http://[^/]+)/api/v1/query", text).group(1)
 

@@ -98,6 +98,15 @@ class Dashboards(unittest.TestCase):
                 self.assertFalse(used & taken, f"{name}: {panel['title']}")
                 used |= taken
 
+    def test_panels_beside_each_other_fill_the_width_and_are_equally_high(self):
+        # Grafana would move other panels up.
+        for name, dashboard in DASHBOARDS.items():
+            positions = [panel["gridPos"] for panel in dashboard["panels"]]
+            for y, line in itertools.groupby(positions, lambda position: position["y"]):
+                line = list(line)
+                self.assertEqual(24, sum(position["w"] for position in line), f"{name}, y {y}")
+                self.assertEqual(1, len({position["h"] for position in line}), f"{name}, y {y}")
+
     def test_each_panel_has_a_unit_and_a_description(self):
         known = {unit for name, unit in vars(units).items() if not name.startswith("_") and isinstance(unit, str)}
         for name, panel in titled_panels():

@@ -51,7 +51,8 @@ class Documentation(unittest.TestCase):
         self.assertEqual(sorted(DASHBOARDS), installed)
 
     def test_the_kustomization_has_the_namespace_and_the_labels(self):
-        text = block("yaml", "Kustomization").replace("../scrapebroker/deploy/monitoring", os.path.relpath(FOLDER, self.folder.resolve()))
+        base = os.path.relpath(FOLDER, self.folder.resolve())
+        text = block("yaml", "Kustomization").replace("../scrapebroker/deploy/monitoring", base)
         (self.folder / "kustomization.yaml").write_text(text)
         for entry in yaml.safe_load_all(run("kubectl", "kustomize", self.folder)):
             self.assertEqual("monitoring", entry["metadata"]["namespace"])

@@ -65,7 +65,8 @@ class Queries(unittest.TestCase):
             values = self.values(dashboard)
             for panel in panels(dashboard):
                 if panel["type"] == "table":
-                    results = [self.prometheus.instant(interpolate(entry["expr"], values)) for entry in panel["targets"]]
+                    texts = [interpolate(entry["expr"], values) for entry in panel["targets"]]
+                    results = [self.prometheus.instant(text) for text in texts]
                     labels = {label for result in results for series in result for label in series["metric"]}
                     organize = panel["transformations"][-1]["options"]
                     columns = {name for name in organize["indexByName"] if not name.startswith("Value")}
