@@ -66,7 +66,7 @@ class Objects(list):
             if path.endswith("NOTES.txt"):
                 self.notes = text
             else:
-                self += [document for document in yaml.safe_load_all(text) if document]
+                self += [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
 
     def all(self, kind):
         return [item for item in self if item["kind"] == kind]

@@ -1,4 +1,4 @@
-"""The Secrets that the value sets expect to exist."""
+"""The Secrets that the value sets and the examples of docs/install/helm.md expect to exist."""
 
 import functools
 import pathlib
@@ -33,13 +33,16 @@ def existing_secrets():
     cert, key = certificate()
     tls = {"tls.crt": cert, "tls.key": key, "ca.crt": cert}
     broker = {"username": "cc", "password": "a long password", "token-key": "a long random text"}
+    database = "postgres://scrapebroker:its-password@db.example.com/scrapebroker"
     return {
         "broker-credentials": {"user": "cc", "pass": "a long password"},
         "far-cluster": {"kubeconfig": KUBECONFIG},
         "instance-identity": {"ca.crt": cert},
         "nats-client": tls | {"password": "the password of NATS"},
+        "operators": {"ann": BCRYPT},
         "scrapebroker-broker": broker,
-        "scrapebroker-database": {"uri": "postgres://scrapebroker:its-password@db.example.com/scrapebroker"},
+        "scrapebroker-database": {"uri": database, "url": database},
         "scrapebroker-operators": {"ann": BCRYPT},
         "scrapebroker-tls": tls,
+        "tsuru-token": {"token": "its-token"},
     }

@@ -1,0 +1,115 @@
+"""The program runs with the rendered configuration: its probes, and the pod of `helm test`."""
+
+import base64
+import contextlib
+import os
+import re
+import subprocess
+import unittest
+
+from helm.chart import PodFolder, render
+from helm.secrets_outside import existing_secrets
+from support import PROGRAM, eventually, free_port, get, process
+
+VALUES = {
+    "broker": {"username": "cc", "password": "a password: with 'quotes' and ümlauts"},
+    "config": {"drain_wait": "0s", "shutdown_grace": "1s"},
+}
+
+
+def with_free_ports(values):
+    """Values whose listeners are on loopback ports that are free. The chart refuses such addresses, so names are replaced later."""
+    ports = {"metrics": free_port(), "health": free_port(), "events": free_port()}
+    config = values.get("config", {}) | {
+        "listen": f"0.0.0.0:{ports['metrics']}", "health_listen": f"0.0.0.0:{ports['health']}", "events": {"listen": f"0.0.0.0:{ports['events']}"}}
+    return values | {"config": config}, ports
+
+
+@contextlib.contextmanager
+def running(values):
+    """Runs the program as in the pod. Yields the rendered objects and the ports."""
+    values, ports = with_free_ports(values)
+    objects = render(values)
+    with PodFolder(objects, existing_secrets()) as folder:
+        config = folder.root / "etc/scrapebroker/config/scrapebroker.yml"
+        config.write_text(config.read_text().replace("0.0.0.0:", "127.0.0.1:"))
+        container = objects.container()
+        with process(PROGRAM, *container["args"], env=os.environ | folder.variables, cwd=folder.root / "var/lib/scrapebroker",
+                     stderr=subprocess.DEVNULL):
+            scheme = "https" if "tls" in objects.config() else "http"
+            eventually(lambda: get(f"http://127.0.0.1:{ports['health']}/-/ready")[0] == 200, what="ready")
+            yield objects, ports, scheme
+
+
+def run_test_pod(objects, url, credentials=None):
+    """Runs the script of the pod of `helm test` with busybox, whose applets come first in PATH."""
+    pod = objects.one("Pod")
+    container = pod["spec"]["containers"][0]
+    script = container["command"][2].replace("-lt 30", "-lt 2").replace("sleep 2", "sleep 0.1")
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(PodFolder(objects, existing_secrets()))
+        applets = folder.root / "applets"
+        applets.mkdir()
+        subprocess.run(["busybox", "--install", "-s", applets], check=True)
+        for name in ["USERNAME_FILE", "PASSWORD_FILE"]:
+            if name in variables:
+                file = folder.root / name
+                file.write_text((credentials or VALUES["broker"])[name.removesuffix("_FILE").lower()])
+                variables[name] = str(file)
+        variables |= {"URL": url, "PATH": str(applets)}
+        return subprocess.run([applets / "sh", "-c", script], env=variables, text=True, capture_output=True, timeout=60)
+
+
+class Running(unittest.TestCase):
+    def test_all_probes_succeed_and_the_files_are_in_the_volume(self):
+        with running(VALUES) as (objects, ports, _):
+            for name in ["startupProbe", "livenessProbe", "readinessProbe"]:
+                action = objects.container()[name]["httpGet"]
+                status, _ = get(f"{action['scheme'].lower()}://127.0.0.1:{ports[action['port']]}{action['path']}")
+                self.assertEqual(status, 200, name)
+
+    def test_the_monitored_path_has_the_metrics_that_dashboards_need(self):
+        values = VALUES | {"serviceMonitor": {"enabled": True, "events": {"enabled": True}}}
+        with running(values) as (objects, ports, scheme):
+            for endpoint in objects.one("ServiceMonitor")["spec"]["endpoints"]:
+                self.assertEqual(endpoint["scheme"], scheme)
+                status, text = get(f"{scheme}://127.0.0.1:{ports[endpoint['port']]}{endpoint['path']}")
+                self.assertEqual(status, 200)
+                self.assertIn({"metrics": "scrapebroker_build_info", "events": "events_to_metrics"}[endpoint["port"]], text)
+
+    def test_the_test_pod_succeeds(self):
+        with running(VALUES) as (objects, ports, scheme):
+            done = run_test_pod(objects, f"{scheme}://127.0.0.1:{ports['metrics']}")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("answers", done.stdout)
+
+    def test_the_test_pod_fails_if_the_broker_refuses_the_credentials(self):
+        with running(VALUES) as (objects, ports, scheme):
+            done = run_test_pod(objects, f"{scheme}://127.0.0.1:{ports['metrics']}", {"username": "cc", "password": "wrong"})
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("does not accept the credentials", done.stderr)
+
+    def test_the_test_pod_fails_if_nothing_answers(self):
+        done = run_test_pod(render({}), f"http://127.0.0.1:{free_port()}")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("not ready after", done.stderr)
+
+    def test_the_test_pod_fails_if_another_program_answers(self):
+        with running(VALUES) as (_, ports, __):
+            done = run_test_pod(render({}), f"http://127.0.0.1:{ports['events']}")
+        self.assertNotEqual(done.returncode, 0)
+
+    def test_the_url_of_service_discovery_answers_with_the_credentials(self):
+        values = VALUES | {"scrapeConfig": {"enabled": True}}
+        with running(values) as (objects, ports, _):
+            found = objects.one("ScrapeConfig")["spec"]["httpSDConfigs"][0]
+            path = re.sub(r"^https?://[^/]+", "", found["url"])
+            keys = objects.secrets()[found["basicAuth"]["username"]["name"]]
+            status, text = get(f"http://127.0.0.1:{ports['metrics']}{path}", headers=login(keys["username"], keys["password"]))
+            self.assertEqual((status, text.strip()), (200, "[]"))
+
+
+def login(username, password):
+
+    return {"Authorization": "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()}
