@@ -5,6 +5,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +15,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 PROGRAM = pathlib.Path(os.environ["SCRAPEBROKER_BINARY"]).resolve()
 """The program in the packages."""
+
+KUBECTL = pathlib.Path(sys.executable).with_name("kubectl")
+"""That of the requirements: Debian's kubectl has an old kustomize."""
 
 UPDATE = bool(os.environ.get("SCRAPEBROKER_UPDATE"))
 """Whether golden files are written instead of compared."""

@@ -1,15 +1,12 @@
 """Renders the manifests of deploy/kubernetes, and finds things in the result."""
 
 import os
-import pathlib
-import sys
 
 import kubernetes_validate
 import support
 import yaml
 
 FOLDER = support.ROOT / "deploy" / "kubernetes"
-KUBECTL = pathlib.Path(sys.executable).with_name("kubectl")
 COMPONENTS = ["events", "prometheus-operator", "query"]
 
 VERSIONS = ["1.28", "1.37"]
@@ -18,7 +15,7 @@ VERSIONS = ["1.28", "1.37"]
 
 def render(folder):
     """Renders a kustomization. Returns its text."""
-    return support.run(KUBECTL, "kustomize", folder)
+    return support.run(support.KUBECTL, "kustomize", folder)
 
 
 def render_all(folder, base, components=(), extra=""):

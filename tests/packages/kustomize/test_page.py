@@ -55,7 +55,7 @@ class PageTest(unittest.TestCase):
         cls.output = cls.folder / "objects.yaml"
         variables = {
             "PATH": f"{tools}:{os.environ['PATH']}",
-            "REAL_KUBECTL": str(manifests.KUBECTL),
+            "REAL_KUBECTL": str(support.KUBECTL),
             "OBJECTS": str(cls.output),
         }
         script = "set -e\n" + "".join(blocks("sh"))

@@ -8,7 +8,7 @@ import unittest
 
 import yaml
 
-from support import ROOT, run
+from support import KUBECTL, ROOT, run
 
 from .files import ALERTS, DASHBOARDS, FOLDER, RECORDED, RULE_FILES
 
@@ -54,7 +54,7 @@ class Documentation(unittest.TestCase):
         base = os.path.relpath(FOLDER, self.folder.resolve())
         text = block("yaml", "Kustomization").replace("../scrapebroker/deploy/monitoring", base)
         (self.folder / "kustomization.yaml").write_text(text)
-        for entry in yaml.safe_load_all(run("kubectl", "kustomize", self.folder)):
+        for entry in yaml.safe_load_all(run(KUBECTL, "kustomize", self.folder)):
             self.assertEqual("monitoring", entry["metadata"]["namespace"])
             self.assertEqual("kube-prometheus-stack", entry["metadata"]["labels"]["release"])
 

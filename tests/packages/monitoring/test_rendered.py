@@ -5,7 +5,7 @@ import unittest
 
 import yaml
 
-from support import ROOT, run
+from support import KUBECTL, ROOT, run
 
 from .files import FOLDER, RULE_FILES
 
@@ -24,7 +24,7 @@ class RenderedFiles(unittest.TestCase):
         self.assertEqual(len(expected), len(groups), "two groups have one name")
 
     def test_kustomize_makes_a_config_map_of_each_dashboard(self):
-        objects = list(yaml.safe_load_all(run("kubectl", "kustomize", FOLDER)))
+        objects = list(yaml.safe_load_all(run(KUBECTL, "kustomize", FOLDER)))
         maps = [entry for entry in objects if entry["kind"] == "ConfigMap"]
         texts = {name: text for entry in maps for name, text in entry["data"].items()}
         expected = {path.name: path.read_text() for path in FOLDER.glob("dashboards/*.json")}
