@@ -12,9 +12,9 @@ import support
 import yaml
 
 RELEASE = support.ROOT / "deploy/bosh"
-JOB = RELEASE / "jobs/scrapebroker"
 RENDER = pathlib.Path(__file__).parent / "render.rb"
-SPEC = yaml.safe_load((JOB / "spec").read_text())
+SPECS = {path.parent.name: yaml.safe_load(path.read_text()) for path in RELEASE.glob("jobs/*/spec")}
+SPEC = SPECS["scrapebroker"]
 INSTANCE = {
     "name": "scrapebroker", "index": 0, "id": "3b1f6d0a-5f2c-4a0e-9d2f-6f6f1f4b7c11", "bootstrap": True,
     "az": "z1", "ip": "10.0.0.20", "address": "10.0.0.20", "deployment": "cf", "networks": {},
@@ -36,22 +36,32 @@ class RenderError(Exception):
     """A template, or a property, is refused."""
 
 
-def render_each(sets, links=None):
-    """Returns the files of the job by path for each set of properties below `scrapebroker`, or an error."""
+def render_jobs(requests):
+    """Returns the files by path, or an error, for each name of a job with its properties and links."""
     requests = [
-        {"job": str(JOB), "properties": {"scrapebroker": properties}, "links": links or {}, "spec": INSTANCE}
-        for properties in sets
+        {"job": str(RELEASE / "jobs" / job), "properties": properties, "links": links or {}, "spec": INSTANCE}
+        for job, properties, links in requests
     ]
     answers = json.loads(support.run("ruby", "-W0", str(RENDER), input=json.dumps(requests)))
     return [answer.get("files") or RenderError(answer["error"]) for answer in answers]
 
 
-def render(properties, links=None):
-    """Returns the files of the job by path, rendered with properties below `scrapebroker`."""
-    (files,) = render_each([properties], links)
+def render_job(job, properties, links=None):
+    """Returns the files of a job by path."""
+    (files,) = render_jobs([(job, properties, links)])
     if isinstance(files, RenderError):
         raise files
     return files
+
+
+def render_each(sets, links=None):
+    """Returns the files of the job scrapebroker by path, or an error, for each set of properties below its name."""
+    return render_jobs([("scrapebroker", {"scrapebroker": properties}, links) for properties in sets])
+
+
+def render(properties, links=None):
+    """Returns the files of the job scrapebroker by path, rendered with properties below its name."""
+    return render_job("scrapebroker", {"scrapebroker": properties}, links)
 
 
 class Vm:
@@ -60,8 +70,7 @@ class Vm:
     def __init__(self, root, files, disk=True):
         self.root = pathlib.Path(root)
         self.disk = disk
-        for path, text in files.items():
-            self._write(self.path("/var/vcap/jobs/scrapebroker") / path, text)
+        self.add_job("scrapebroker", files)
         program = self.path("/var/vcap/packages/scrapebroker/bin/scrapebroker")
         program.parent.mkdir(parents=True)
         shutil.copy2(support.PROGRAM, program)
@@ -72,11 +81,13 @@ class Vm:
         """Returns where a path on the VM is on this machine."""
         return self.root / pathlib.PurePosixPath(path).relative_to("/var")
 
-    def _write(self, path, text):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        # The agent makes files in bin/ executable.
-        path.chmod(0o750 if "/bin/" in str(path) else 0o640)
+    def add_job(self, job, files):
+        """Writes the files of a job, as the agent does: those in bin/ are executable."""
+        for name, text in files.items():
+            path = self.path(f"/var/vcap/jobs/{job}/{name}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o750 if name.startswith("bin/") else 0o640)
 
     def command(self, *command):
         """Returns a command that runs another one with the folder as /var."""

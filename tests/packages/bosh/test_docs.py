@@ -1,11 +1,16 @@
 """docs/install/bosh.md: its commands and tables."""
 
+import pathlib
 import re
+import tarfile
+import tempfile
 import unittest
 
+import certificates
 import support
 
 from bosh import opsfile, release, test_operations
+from platforms import walkthrough
 
 PAGE = (support.ROOT / "docs/install/bosh.md").read_text()
 
@@ -29,11 +34,13 @@ PROMFETCHER = """
 # Names in the page that only look like properties.
 OTHER_NAMES = {"scrapebroker.service.cf.internal", "scrapebroker.stderr.log"}
 
+DECLARED = {name for spec in release.SPECS.values() for name in spec["properties"]}
+
 
 def properties_in(text):
     """Returns the properties that a text names, `.name` after another property included."""
     found = []
-    for name in re.findall(r"`(scrapebroker\.[a-z_.]+|\.[a-z_.]+)`", text):
+    for name in re.findall(r"`((?:scrapebroker|register_broker)\.[a-z_.]+|\.[a-z_.]+)`", text):
         if name.startswith("."):
             parent = found[-1].rsplit(".", 1)[0]
             found.append(parent + name)
@@ -60,7 +67,7 @@ class Page(unittest.TestCase):
     def test_each_property_of_the_page_exists(self):
         names = properties_in(PAGE)
         self.assertGreater(len(names), 60)
-        self.assertEqual([], sorted({n for n in names if n not in release.SPEC["properties"]}))
+        self.assertEqual([], sorted(set(names) - DECLARED))
 
     def test_the_ops_files_of_each_command_fit_and_their_variables_are_given(self):
         self.assertEqual(4, len(deploy_commands()))
@@ -73,6 +80,32 @@ class Page(unittest.TestCase):
                 used = {path.split(".")[0] for name in files for path in opsfile.variables(test_operations.operations(name))}
                 self.assertEqual(used - defined, given)
                 self.assertEqual("operations/use-postgres.yml" in command, "cf-postgres-database.yml" in files)
+
+    def test_the_release_is_created_from_the_blob(self):
+        create = next(block for block in walkthrough.blocks("bosh.md") if "create-release" in block)
+        with tempfile.TemporaryDirectory(prefix="bosh-create-") as folder:
+            page = walkthrough.Walkthrough(folder, "bosh.md", ["bosh"], {}, {}, only=[create])
+            (blob,) = page.called("add-blob")
+            self.assertEqual(str(page.work / "deploy/bosh"), blob["folder"])
+            self.assertEqual("scrapebroker/scrapebroker-linux-x86_64.tar.gz", blob["arguments"][2])
+            archive = page.work / "deploy/bosh" / blob["arguments"][1]
+            with tarfile.open(archive) as tar:
+                files = {name.rsplit("/", 1)[-1]: tar.getmember(name) for name in tar.getnames()}
+            self.assertTrue(files["scrapebroker"].mode & 0o100)
+            self.assertTrue(files["register.sh"].isfile())
+            (uploaded,) = page.called("upload-release")
+            created = page.called("create-release")[0]["arguments"][-1]
+            self.assertEqual(
+                page.work / uploaded["arguments"][1], (page.work / "deploy/bosh" / created).resolve())
+
+    def test_prometheus_accepts_the_scrape_configuration(self):
+        (block,) = re.findall(r"^```yaml\n(scrape_configs:.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+        with tempfile.TemporaryDirectory(prefix="bosh-prometheus-") as folder:
+            ca = pathlib.Path(folder) / "ca.pem"
+            ca.write_text(certificates.Authority("internalCA").certificate)
+            config = pathlib.Path(folder) / "prometheus.yml"
+            config.write_text(block.replace("/etc/prometheus/service-cf-internal-ca.pem", str(ca)))
+            support.run("promtool", "check", "config", config)
 
     def test_the_page_names_all_ops_files(self):
         named = set(re.findall(r"operations/([a-z-]+\.yml)\)", PAGE))

@@ -32,11 +32,12 @@ OPERATOR = {
 SETS = {
     "routers": ["routers.yml"],
     "routers with everything": [
-        "routers.yml", "routers-route.yml", "routers-operator.yml", "cf-postgres-database.yml"],
+        "routers.yml", "routers-route.yml", "routers-operator.yml", "cf-postgres-database.yml",
+        "register-broker.yml"],
     "instance group": ["instance-group.yml"],
     "instance group with everything": [
         "instance-group.yml", "instance-group-route.yml", "instance-group-operator.yml",
-        "instance-group-postgres.yml", "cf-postgres-database.yml"],
+        "instance-group-postgres.yml", "cf-postgres-database.yml", "register-broker.yml"],
     "instance group with external PostgreSQL": ["instance-group.yml", "instance-group-postgres.yml"],
 }
 
@@ -284,6 +285,20 @@ class Operations(unittest.TestCase):
             (operator,) = self.results[name].properties["operators"]
             self.assertEqual(
                 {"username": "ann", "password_bcrypt": OPERATOR["scrapebroker_operator_password_bcrypt"]}, operator)
+
+    def test_the_errand_has_the_cf_cli_and_the_credentials(self):
+        for name in ["routers with everything", "instance group with everything"]:
+            result = self.results[name]
+            group = named(result.document["instance_groups"], "register-broker")
+            self.assertEqual("errand", group["lifecycle"])
+            self.assertEqual(["register-broker", "cf-cli-8-linux"], [job["name"] for job in group["jobs"]])
+            releases = {item["name"] for item in result.document["releases"]}
+            self.assertLessEqual({job["release"] for job in group["jobs"]}, releases)
+            link = {"instances": [], "properties": {"scrapebroker": result.properties}}
+            files = release.render_job("register-broker", group["jobs"][0]["properties"], {"scrapebroker": link})
+            self.assertIn("cf api https://api.sys.example.com\n", files["bin/run"])
+            self.assertEqual(f"{result.lookup('cf_admin_password')}\n", files["config/cf-password"])
+            self.assertEqual(f"{result.lookup('scrapebroker_broker_password')}\n", files["config/broker-password"])
 
     def verify(self, authority, certificate, purpose):
         with tempfile.TemporaryDirectory(prefix="bosh-verify-") as folder:

@@ -11,7 +11,7 @@ import unittest
 import support
 import yaml
 
-from bosh import release
+from bosh import release, test_register
 
 # Keys that have no property, and the reason.
 NO_PROPERTY = {
@@ -56,33 +56,43 @@ def properties():
 
 class Spec(unittest.TestCase):
     def test_each_template_is_listed_once_and_exists(self):
-        templates = release.JOB / "templates"
-        files = {str(path.relative_to(templates)) for path in templates.rglob("*") if path.is_file()}
-        self.assertEqual(files, set(release.SPEC["templates"]))
-        targets = list(release.SPEC["templates"].values())
-        self.assertEqual(len(targets), len(set(targets)))
+        for job, spec in release.SPECS.items():
+            with self.subTest(job):
+                templates = release.RELEASE / "jobs" / job / "templates"
+                files = {str(path.relative_to(templates)) for path in templates.rglob("*") if path.is_file()}
+                self.assertEqual(files, set(spec["templates"]))
+                targets = list(spec["templates"].values())
+                self.assertEqual(len(targets), len(set(targets)))
 
     def test_each_property_has_a_description_a_type_and_a_value_to_look_at(self):
-        for name, prop in release.SPEC["properties"].items():
-            with self.subTest(name):
-                self.assertTrue(name.startswith("scrapebroker."))
-                self.assertTrue(prop["description"].strip().endswith("."))
-                self.assertLessEqual(set(prop), {"description", "type", "default", "example"})
-                if prop["type"] not in ("secret", "certificate"):
-                    self.assertTrue("default" in prop or "example" in prop)
-                if "default" in prop:
-                    self.assertIsInstance(prop["default"], TYPES[prop["type"]])
+        prefixes = {"scrapebroker": "scrapebroker.", "register-broker": "register_broker."}
+        for job, spec in release.SPECS.items():
+            for name, prop in spec["properties"].items():
+                with self.subTest(name):
+                    self.assertTrue(name.startswith(prefixes[job]))
+                    self.assertTrue(prop["description"].strip().endswith("."))
+                    self.assertLessEqual(set(prop), {"description", "type", "default", "example"})
+                    if prop["type"] not in ("secret", "certificate"):
+                        self.assertTrue("default" in prop or "example" in prop)
+                    if "default" in prop:
+                        self.assertIsInstance(prop["default"], TYPES[prop["type"]])
 
     def test_no_property_is_part_of_the_path_of_another(self):
-        names = list(release.SPEC["properties"])
-        for name in names:
-            self.assertEqual([], [other for other in names if other.startswith(f"{name}.")])
+        for spec in release.SPECS.values():
+            names = list(spec["properties"])
+            for name in names:
+                self.assertEqual([], [other for other in names if other.startswith(f"{name}.")])
 
     def test_links_are_optional_and_provide_declared_properties(self):
         self.assertEqual(["nats", "nats-tls"], [link["name"] for link in release.SPEC["consumes"]])
         self.assertTrue(all(link["optional"] for link in release.SPEC["consumes"]))
         for link in release.SPEC["provides"]:
             self.assertLessEqual(set(link["properties"]), set(release.SPEC["properties"]))
+
+    def test_packages_of_jobs_exist(self):
+        for job, spec in release.SPECS.items():
+            for package in spec["packages"]:
+                self.assertTrue((release.RELEASE / "packages" / package / "spec").exists(), job)
 
     def test_each_key_of_the_configuration_has_a_property(self):
         self.assertGreater(len(documented_keys()), 90)
@@ -106,7 +116,7 @@ class Package(unittest.TestCase):
     BLOB = "scrapebroker/scrapebroker-linux-x86_64.tar.gz"
 
     def compile(self, members):
-        """Runs the packaging script with a blob. Returns the exit code, the errors, and the installed file."""
+        """Runs the packaging script with a blob. Returns the exit code, the errors, and the installed files."""
         with tempfile.TemporaryDirectory(prefix="bosh-package-") as folder:
             folder = pathlib.Path(folder)
             blob = folder / "compile" / self.BLOB
@@ -122,8 +132,10 @@ class Package(unittest.TestCase):
                 ["bash", str(script)], cwd=folder / "compile", capture_output=True, text=True, check=False,
                 env={"PATH": os.environ["PATH"], "BOSH_INSTALL_TARGET": str(folder / "target")},
             )
-            program = folder / "target/bin/scrapebroker"
-            installed = (program.read_bytes(), program.stat().st_mode & 0o777) if program.exists() else None
+            installed = {
+                str(path.relative_to(folder / "target")): (path.read_bytes(), path.stat().st_mode & 0o777)
+                for path in (folder / "target").rglob("*") if path.is_file()
+            }
             return done.returncode, done.stderr, installed
 
     def test_the_spec_lists_the_blob_of_the_instructions(self):
@@ -139,11 +151,14 @@ class Package(unittest.TestCase):
             ("scrapebroker-1.2.3/bin/scrapebroker", 0o755, b"program"),
             ("scrapebroker-1.2.3/share/completions/scrapebroker", 0o644, b"completion"),
         ]
-        self.assertEqual((0, "", (b"program", 0o755)), self.compile(members))
+        program = {"bin/scrapebroker": (b"program", 0o755)}
+        self.assertEqual((0, "", program), self.compile(members))
+        members.append(("scrapebroker-1.2.3/deploy/cf/register.sh", 0o644, b"script"))
+        self.assertEqual((0, "", {**program, "bin/register.sh": (b"script", 0o755)}), self.compile(members))
 
     def test_a_blob_without_the_program_fails(self):
         code, errors, installed = self.compile([("scrapebroker/README.md", 0o644, b"read")])
-        self.assertEqual((1, None), (code, installed))
+        self.assertEqual((1, {}), (code, installed))
         self.assertIn("must contain the program", errors)
 
 
@@ -153,11 +168,12 @@ class Scripts(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="bosh-scripts-") as folder:
             scripts = [release.RELEASE / "packages/scrapebroker/packaging"]
             for number, values in enumerate(sets):
-                for path, text in release.render(values).items():
+                jobs = [release.render(values), test_register.rendered(ca="CA" if number else "", organizations=["a b"])]
+                for path, text in (item for files in jobs for item in files.items()):
                     if path.startswith("bin/"):
                         scripts.append(pathlib.Path(folder) / f"{number}-{path.replace('/', '-')}")
                         scripts[-1].write_text(text)
-            self.assertEqual(9, len(scripts))
+            self.assertEqual(11, len(scripts))
             support.run("shellcheck", "--enable=all", "--exclude=SC2312,SC2310,SC2250", *map(str, scripts))
 
 

@@ -89,6 +89,22 @@ class Bpm(unittest.TestCase):
         self.assertEqual([volume], process["additional_volumes"])
         self.assertEqual({"unrestricted_volumes": [outside]}, process["unsafe"])
 
+    def test_keys_and_types_are_those_of_bpm(self):
+        # docs/config.md of bpm-release.
+        types = {
+            "name": str, "executable": str, "args": list, "env": dict, "workdir": str, "hooks": dict,
+            "capabilities": list, "limits": dict, "ephemeral_disk": bool, "persistent_disk": bool,
+            "additional_volumes": list, "unsafe": dict, "shutdown_signal": str,
+        }
+        limits = {"memory": str, "open_files": int, "processes": int, "core_file_size": int}
+        for properties in [{}, all_properties()]:
+            process = self.process(properties)
+            for key, value in process.items():
+                self.assertIsInstance(value, types[key], key)
+            for key, value in process["limits"].items():
+                self.assertIsInstance(value, limits[key], key)
+            self.assertTrue(all(isinstance(text, str) for text in [*process["args"], *process["env"].values()]))
+
     def test_low_ports_need_a_capability_and_others_do_not(self):
         self.assertNotIn("capabilities", self.process({}))
         sets = [

@@ -35,9 +35,9 @@ def blocks(page):
 
 
 class Walkthrough:
-    """The commands of a page, run in a copy of the files that they use."""
+    """The commands of a page, or only some of them, run in a copy of the files that they use."""
 
-    def __init__(self, folder, page, tools, files, variables):
+    def __init__(self, folder, page, tools, files, variables, only=None):
         self.folder = pathlib.Path(folder)
         work = self.folder / "repository"
         work.mkdir()
@@ -55,7 +55,7 @@ class Walkthrough:
             **os.environ, **variables, "PATH": f"{stubs}:{os.environ['PATH']}", "STUB_LOG": str(log),
             "SCRAPEBROKER_BINARY": str(support.PROGRAM),
         }
-        script = "set -eu\n" + "\n".join(blocks(page))
+        script = "set -eu\n" + "\n".join(only or blocks(page))
         done = subprocess.run(
             ["bash", "-c", script], cwd=work, env=environment, text=True, capture_output=True, check=False)
         if done.returncode != 0:
