@@ -73,7 +73,11 @@ class Vm:
         self.add_job("scrapebroker", files)
         program = self.path("/var/vcap/packages/scrapebroker/bin/scrapebroker")
         program.parent.mkdir(parents=True)
-        shutil.copy2(support.PROGRAM, program)
+        try:
+            os.link(support.PROGRAM, program)
+        except OSError:
+            # The program is on another disk.
+            shutil.copy2(support.PROGRAM, program)
         for folder in ["data/scrapebroker", "store/scrapebroker", "sys/log/scrapebroker", "sys/run/bpm/scrapebroker"]:
             self.path(f"/var/vcap/{folder}").mkdir(parents=True)
 
