@@ -110,15 +110,40 @@ class Rendering(unittest.TestCase):
                     names = {key(item) for item in one} & {key(item) for item in other}
                     self.assertEqual(names, set(), name)
 
-    def test_releases_of_one_name_in_two_namespaces_may_read_the_same_namespace(self):
-        one, other = (render(value_sets()["query-pools"], namespace=namespace) for namespace in ["a", "b"])
-        self.assertEqual({key(item) for item in one.all("Role")} & {key(item) for item in other.all("Role")}, set())
+    def test_releases_of_one_name_in_two_namespaces_have_no_object_in_common(self):
+        central = {key: {"namespace": "monitoring"} for key in ["serviceMonitor", "probe", "scrapeConfig", "prometheusRule", "dashboards"]}
+        sets = value_sets() | {"central": {key: value_sets()["monitoring"][key] | place for key, place in central.items()}}
+        sets["central"]["broker"] = value_sets()["monitoring"]["broker"]
+        for name, values in sets.items():
+            one, other = (render(values, namespace=namespace) for namespace in ["a", "b"])
+            shared = {key(item) for item in one} & {key(item) for item in other}
+            # The objects of extraObjects have no namespace.
+            self.assertEqual({item for item in shared if item[1] in ("monitoring", "default", "other")}, set(), name)
 
     def test_long_names_are_cut_and_remain_different(self):
         ends = ["one", "two"]
         names = [render({"fullnameOverride": "x" * 60 + end}).workload()["metadata"]["name"] for end in ends]
         self.assertNotEqual(*names)
         self.assertLessEqual(max(map(len, names)), 50)
+
+    def test_names_and_labels_are_valid_for_the_longest_names_of_releases(self):
+        label = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+        for values in value_sets().values():
+            for item in render(values, name="r" + "-" * 51 + "r"):
+                limit = 63 if item["kind"] == "Service" else 52 if item["kind"] == "StatefulSet" else 253
+                self.assertRegex(item["metadata"]["name"], rf"^[a-z0-9]([-a-z0-9]{{0,{limit - 2}}}[a-z0-9])?$")
+                for value in item["metadata"].get("labels", {}).values():
+                    self.assertIsNotNone(label.fullmatch(value), value)
+
+    def test_what_cannot_change_stays_the_same_in_an_upgrade(self):
+        changes = {"commonLabels": {"a": "b"}, "podLabels": {"a": "b"}, "image": {"tag": "new"}, "files": {"a": "b"}}
+        for name, values in value_sets().items():
+            with tempfile.TemporaryDirectory() as folder, self.subTest(name):
+                newer = helm_python.package(CHART, destination=folder, version="9.8.7", app_version="9.8.7")
+                old, new = render(values).workload(), render(values | changes, path=newer).workload()
+                self.assertNotEqual(old["metadata"]["labels"], new["metadata"]["labels"])
+                for field in ["selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates"]:
+                    self.assertEqual(old["spec"].get(field), new["spec"].get(field), field)
 
     def test_a_change_of_the_version_is_all_that_a_release_needs(self):
         with tempfile.TemporaryDirectory() as folder:

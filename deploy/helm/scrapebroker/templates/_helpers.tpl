@@ -22,6 +22,20 @@ and gets a hash, so that two long names remain different.
 {{- $full -}}
 {{- end -}}
 
+{{/*
+The name of an object in another namespace: (list $ NAMESPACE). Releases of several namespaces may have objects in one namespace, so the
+name then contains that of the release.
+*/}}
+{{- define "scrapebroker.nameIn" -}}
+{{- $root := index . 0 -}}
+{{- $name := include "scrapebroker.fullname" $root -}}
+{{- if has (index . 1) (list "" $root.Release.Namespace) -}}
+{{- $name -}}
+{{- else -}}
+{{- printf "%s-%s" $name $root.Release.Namespace -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Labels that select the pods. They never change, so they contain no version. */}}
 {{- define "scrapebroker.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "scrapebroker.name" . }}

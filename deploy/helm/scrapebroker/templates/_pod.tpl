@@ -129,7 +129,7 @@ spec:
           containerPort: {{ $port }}
           protocol: TCP
         {{- end }}
-      {{- /* The database may be migrated by another pod, or not be available yet. */}}
+      {{- /* A migration of the database, here or in another pod, takes time. */}}
       {{- with include "scrapebroker.probe" (list . "/-/healthy" (dict "periodSeconds" 2 "timeoutSeconds" 5 "failureThreshold" 150) .Values.startupProbe) }}
       startupProbe:
         {{- . | nindent 8 }}
