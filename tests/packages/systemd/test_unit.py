@@ -1,0 +1,253 @@
+"""docs/install/systemd.md: its commands are run in a system that systemd has booted."""
+
+import contextlib
+import json
+import pathlib
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from broker import Broker
+from debian_system import debian_system
+from pages import code_blocks
+from support import PROGRAM, ROOT, eventually
+
+PAGE = "docs/install/systemd.md"
+COMMANDS = code_blocks(PAGE, "sh")
+DROP_INS = code_blocks(PAGE, "ini")
+UNIT = "scrapebroker.service"
+DEFAULTS = "/etc/default/scrapebroker"
+NO_DRAIN = "SCRAPEBROKER__DRAIN_WAIT=0s\n"
+DROP_IN = f"/etc/systemd/system/{UNIT}.d/test.conf"
+
+SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+IN_MEMORY = "aaaaaaaa-0000-4000-8000-000000000001"
+ON_DISK = "aaaaaaaa-0000-4000-8000-000000000002"
+RULES = "groups: [{name: test, interval: 1s, rules: [{record: test, expr: vector(7)}]}]"
+
+ENDPOINT = {
+    "address": "127.0.0.1:8082",
+    "tls": False,
+    "ttl": 120,
+    "private_instance_id": "shop-0",
+    "tags": {
+        "app_id": "33333333-0000-4000-8000-000000000003",
+        "app_name": "shop",
+        "component": "route-emitter",
+        "instance_id": "0",
+        "organization_name": "acme",
+        "space_name": "prod",
+    },
+}
+
+
+class Unit(unittest.TestCase):
+    """The tests use one system, in the order of their names. The last one removes the service."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.system = system = cls.enterClassContext(debian_system())
+        cls.enterClassContext(system.booted(*mounts_of_prometheus()))
+        cls.enterClassContext(cls.gorouter())
+        system.copy(PROGRAM, "/root/scrapebroker")
+        system.copy(ROOT / "deploy/systemd", "/root/deploy/systemd")
+        system.write(DEFAULTS, NO_DRAIN)
+        for heading in ("Install", "Configure", "Start"):
+            run_block(system, heading)
+        password = system.shell("cat /etc/scrapebroker/broker-password").strip()
+        cls.broker = Broker(system, password)
+
+    @classmethod
+    @contextlib.contextmanager
+    def gorouter(cls):
+        """Stands in for a gorouter with one app, whose instance it is as well."""
+        with tempfile.TemporaryDirectory() as folder:
+            files = pathlib.Path(folder)
+            (files / "routes").write_text(json.dumps({"shop.example.com": [ENDPOINT]}))
+            (files / "metrics").write_text("orders 42\n")
+            command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "8082"]
+            child = cls.system.process(*command, cwd=folder, **SILENT)
+            try:
+                yield
+            finally:
+                child.terminate()
+                child.wait()
+
+    def state(self):
+        return self.system.properties(UNIT, "ActiveState", "SubState", "Result", "NRestarts", "MainPID")
+
+    def wait_until_ready(self):
+        ready = "curl -fsS http://127.0.0.1:8085/-/ready"
+        eventually(lambda: self.system.shell(ready), 30, "the service is ready")
+
+    def change_unit(self, heading, more=""):
+        """Applies the drop-in file of a section of the page until the end of the test."""
+        self.system.write(DROP_IN, DROP_INS[heading][0] + more)
+        self.addCleanup(self.system.shell, f"rm {DROP_IN}; systemctl daemon-reload; systemctl restart {UNIT}")
+        self.system.shell(f"systemctl daemon-reload; systemctl restart {UNIT}")
+        self.wait_until_ready()
+
+    def test_a_systemd_accepts_the_unit_without_a_warning(self):
+        shown = self.system.shell(f"systemd-analyze verify {UNIT} 2>&1")
+        self.assertEqual("", shown)
+
+    def test_a_the_exposure_is_the_one_on_the_page(self):
+        page = (ROOT / PAGE).read_text()
+        [documented] = re.findall(r"exposure of (\d+\.\d)", page)
+        self.assertLessEqual(self.exposure(), float(documented))
+        self.system.copy(ROOT / "deploy/systemd/cgroups.conf", DROP_IN)
+        self.addCleanup(self.system.shell, f"rm {DROP_IN}; systemctl daemon-reload")
+        self.system.shell("systemctl daemon-reload")
+        [documented] = re.findall(r"exposure is then (\d+\.\d)", page)
+        self.assertLessEqual(self.exposure(), float(documented))
+
+    def exposure(self):
+        shown = self.system.shell(f"systemd-analyze security --no-pager {UNIT}")
+        return float(re.search(rf"exposure level for {UNIT}: (\d+\.\d)", shown)[1])
+
+    def test_a_the_service_runs_with_few_rights(self):
+        process = self.state()["MainPID"]
+        status = self.system.shell(f"cat /proc/{process}/status")
+        for line in ("CapEff:\t0{16}", "CapBnd:\t0{16}", "NoNewPrivs:\t1", "Seccomp:\t2"):
+            self.assertRegex(status, line)
+        user = self.system.shell(f"stat -c %U:%G /proc/{process}").strip()
+        self.assertEqual("scrapebroker:scrapebroker", user)
+        # A system without the right to raise limits has those of the machine.
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        expected = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
+        limits = self.system.shell(f"cat /proc/{process}/limits")
+        self.assertRegex(limits, rf"Max open files +{expected} ")
+
+    def test_a_only_the_state_and_shared_memory_are_writable(self):
+        process = self.state()["MainPID"]
+        inside = f"nsenter --target {process} --mount -- sh -c"
+        for folder in ("/var/lib/scrapebroker", "/dev/shm", "/tmp"):
+            self.system.shell(f"{inside} 'touch {folder}/test && rm {folder}/test'")
+        for folder in ("/etc", "/etc/scrapebroker", "/usr", "/var/lib", "/srv", "/root"):
+            refused = self.system.shell(f"{inside} 'touch {folder}/test 2>&1 || true'")
+            self.assertIn("Read-only file system", refused, folder)
+
+    def test_a_the_configuration_is_hidden_from_other_users(self):
+        reads = "runuser -u nobody -- cat /etc/scrapebroker/config.yml 2>&1 || true"
+        self.assertIn("Permission denied", self.system.shell(reads))
+
+    def test_b_an_app_is_scraped(self):
+        url = "http://127.0.0.1:8085/v1/apps/metrics?route_url=shop.example.com"
+        text = self.system.shell(f"curl -fsS '{url}'")
+        self.assertRegex(text, r"orders\{.*app_name=\"shop\".*\} 42")
+
+    def test_c_prometheus_servers_run_and_keep_their_samples(self):
+        for instance, plan in ((IN_MEMORY, "small"), (ON_DISK, "standard")):
+            self.broker.create_prometheus(instance, plan, {"rules": RULES})
+        for instance in (IN_MEMORY, ON_DISK):
+            eventually(lambda: self.broker.is_created(instance), 30, "the instance is created")
+            eventually(lambda: self.broker.query(instance, "test") == [7], 30, "a rule is evaluated")
+        before = self.system.shell("date +%s.%N").strip()
+        self.system.shell(f"systemctl stop {UNIT}")
+        self.assertEqual("", self.prometheus_servers())
+        self.system.shell(f"systemctl start {UNIT}")
+        for instance in (IN_MEMORY, ON_DISK):
+            kept = lambda: self.broker.query(instance, f"test&time={before}") == [7]
+            eventually(kept, 30, "the samples from before the stop are there")
+
+    def prometheus_servers(self):
+        arguments = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'"
+        return self.system.shell(f"{arguments} | grep ^--config.file= || true")
+
+    def test_d_prometheus_servers_answer_while_the_service_drains(self):
+        self.system.write(DROP_IN, "[Service]\nEnvironment=SCRAPEBROKER__DRAIN_WAIT=3s\nEnvironmentFile=\n")
+        self.addCleanup(self.system.shell, f"rm {DROP_IN}; systemctl daemon-reload; systemctl restart {UNIT}")
+        self.system.shell(f"systemctl daemon-reload; systemctl restart {UNIT}")
+        eventually(lambda: self.broker.query(ON_DISK, "test") == [7], 30, "the server is back")
+        self.system.shell(f"systemctl stop --no-block {UNIT}")
+        status = "curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1:8085/-/ready"
+        eventually(lambda: self.system.shell(status) == "503", 3, "the service drains")
+        self.assertEqual([7], self.broker.query(ON_DISK, "test"))
+        stopped = lambda: self.state()["ActiveState"] == "inactive"
+        eventually(stopped, 20, "the service is stopped")
+        self.assertEqual("success", self.state()["Result"])
+
+    def test_e_a_reload_reaches_the_program(self):
+        self.system.shell(f"systemctl reload {UNIT}")
+        log = f"journalctl --unit={UNIT} --output=cat"
+        eventually(lambda: "catalog reloaded" in self.system.shell(log), 10, "the catalog is reloaded")
+
+    def test_e_a_drain_by_sigusr1_ends_the_service(self):
+        command = re.search(r"`(systemctl kill [^`]*)`", (ROOT / PAGE).read_text())[1]
+        self.system.shell(command)
+        eventually(lambda: self.state()["ActiveState"] == "inactive", 20, "the service is stopped")
+        self.assertEqual(("success", "0"), (self.state()["Result"], self.state()["NRestarts"]))
+        self.system.shell(f"systemctl start {UNIT}")
+
+    def test_f_a_killed_service_and_its_servers_are_restarted(self):
+        self.wait_until_ready()
+        before = self.state()["MainPID"]
+        eventually(lambda: self.broker.query(ON_DISK, "test") == [7], 30, "the server is back")
+        self.system.shell(f"kill -9 {before}")
+        restarted = lambda: self.state()["NRestarts"] == "1" and self.state()["MainPID"] != before
+        eventually(restarted, 20, "the service is restarted")
+        eventually(lambda: self.broker.query(ON_DISK, "test") == [7], 30, "the server is back")
+        self.assertEqual(2, len(self.prometheus_servers().splitlines()))
+
+    def test_g_an_invalid_configuration_is_not_retried(self):
+        self.system.write(DEFAULTS, "SCRAPEBROKER__DRAIN_WAIT=soon\n")
+        self.addCleanup(self.system.shell, f"systemctl reset-failed {UNIT}; systemctl start {UNIT}")
+        self.addCleanup(self.system.write, DEFAULTS, NO_DRAIN)
+        self.system.shell(f"systemctl restart {UNIT} || true")
+        eventually(lambda: self.state()["ActiveState"] == "failed", 20, "the service has failed")
+        self.assertEqual("exit-code", self.state()["Result"])
+        log = self.system.shell(f"journalctl --unit={UNIT} --output=cat")
+        self.assertIn("drain_wait", log)
+
+    def test_h_port_80_works_with_the_drop_in_of_the_page(self):
+        self.change_unit("Port 80 or 443", "Environment=SCRAPEBROKER__HEALTH_LISTEN=127.0.0.1:80\n")
+        self.assertEqual("ready", self.system.shell("curl -fsS http://127.0.0.1/").strip())
+
+    def test_h_samples_on_another_disk_work_with_the_drop_in_of_the_page(self):
+        self.system.shell("install -d -o scrapebroker -g scrapebroker /srv/prometheus")
+        setting = "Environment=SCRAPEBROKER__PROMETHEUS__DATA_DIR=/srv/prometheus/data\n"
+        self.change_unit("Samples on another disk", setting)
+        moved = "ls -d /srv/prometheus/data/*"
+        eventually(lambda: self.system.shell(moved), 30, "the samples are in the other folder")
+        eventually(lambda: self.broker.query(ON_DISK, "test") == [7], 30, "the server is back")
+
+    def test_h_secrets_as_credentials_work_with_the_drop_in_of_the_page(self):
+        file = "/etc/scrapebroker/broker-password"
+        self.system.shell(f"chown root:root {file}; chmod 600 {file}")
+        self.addCleanup(self.system.shell, f"chown root:scrapebroker {file}; chmod 640 {file}")
+        remove = "sed -i.before /password_file:/d /etc/scrapebroker/config.yml"
+        self.system.shell(f"{remove}; chgrp scrapebroker /etc/scrapebroker/config.yml")
+        restore = "mv /etc/scrapebroker/config.yml.before /etc/scrapebroker/config.yml"
+        self.addCleanup(self.system.shell, f"{restore}; chgrp scrapebroker /etc/scrapebroker/config.yml")
+        self.change_unit("Secrets as credentials of systemd")
+        self.assertTrue(self.broker.call("GET", "/broker/v2/catalog")["services"])
+
+    def test_i_the_upgrade_of_the_page_restarts_the_service(self):
+        before = self.state()["MainPID"]
+        run_block(self.system, "Upgrade")
+        self.wait_until_ready()
+        self.assertNotEqual(before, self.state()["MainPID"])
+
+    def test_z_removing_leaves_nothing(self):
+        for block in COMMANDS["Remove"]:
+            self.system.shell(block)
+        left = "find / -xdev -name '*scrapebroker*' -not -path '/root/*' -not -path '/proc/*'"
+        self.assertEqual(f"{DEFAULTS}\n", self.system.shell(left))
+        self.assertEqual("", self.system.shell("getent passwd scrapebroker || true"))
+        self.assertEqual("", self.prometheus_servers())
+
+
+def run_block(system, heading):
+    [block] = COMMANDS[heading]
+    system.shell(block)
+
+
+def mounts_of_prometheus():
+    """Returns options that mount the programs of this machine into the system."""
+    programs = [pathlib.Path(shutil.which(name)).resolve() for name in ("prometheus", "promtool")]
+    return [f"--bind-ro={program}" for program in programs]
