@@ -19,7 +19,10 @@ use crate::{
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
     dev::Server,
-    http::{Method, header},
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
     web,
 };
 use anyhow::anyhow;
@@ -249,23 +252,37 @@ impl Instance {
             Method::HEAD => metrics::Method::HEAD,
             _ => metrics::Method::GET,
         };
-        let (trace, now) = (TraceLabel { trace_id: trace_id(request) }, SystemTime::now());
+        let trace = trace_id(request.headers().get("traceparent"));
+        let trace = trace.map(|trace_id| TraceLabel { trace_id });
+        let now = Some(SystemTime::now());
         let labels = RequestLabels { method, handler };
-        requests.get_or_create(&labels).inc_by(1, Some(trace.clone()), Some(now));
+        requests.get_or_create(&labels).inc_by(1, trace.clone(), now);
         let duration_of = request_duration.get_or_create(&HandlerLabel { handler });
-        duration_of.observe(duration.as_secs_f64(), Some(trace), Some(now));
+        duration_of.observe(duration.as_secs_f64(), trace, now);
     }
 }
 
-/// The trace that the request belongs to (W3C Trace Context), or a new one.
-fn trace_id(request: &HttpRequest) -> String {
-    let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-    let id = header.and_then(|header| header.split('-').nth(1));
-    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    match id.filter(|id| id.len() == 32 && id.bytes().all(is_hex)) {
-        Some(id) => id.to_owned(),
-        None => format!("{:032x}", fastrand::u128(1..)),
-    }
+/// The trace of a request by its header `traceparent` (W3C Trace Context, version 00), or a new one
+/// if it is missing or invalid. `None` if the trace is not sampled: it could not be opened.
+fn trace_id(traceparent: Option<&HeaderValue>) -> Option<String> {
+    let Some((id, flags)) = traceparent.and_then(trace_and_flags) else {
+        return Some(format!("{:032x}", fastrand::u128(1..)));
+    };
+    (flags & SAMPLED != 0).then(|| id.to_owned())
+}
+
+/// The flag of a trace that is recorded.
+const SAMPLED: u8 = 1;
+
+fn trace_and_flags(traceparent: &HeaderValue) -> Option<(&str, u8)> {
+    let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = traceparent.to_str().ok()?.split('-');
+    let (_version, id, _parent, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_id = id.len() == 32 && is_hex(id) && id.bytes().any(|byte| byte != b'0');
+    let is_valid = is_id && flags.len() == 2 && is_hex(flags);
+    let flags = u8::from_str_radix(flags, 16).ok()?;
+    is_valid.then_some((id, flags))
 }
 
 fn serve_metrics(request: &HttpRequest, instance: &Instance) -> HttpResponse {

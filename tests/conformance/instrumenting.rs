@@ -3,6 +3,7 @@
 
 use super::demo_app::{DemoApp, OPENMETRICS, PROTOBUF, scrape};
 use exposition::testing::promtool;
+use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -81,6 +82,24 @@ async fn the_page_lists_the_families_of_the_demo_app_and_their_types() {
         }
     }
     assert_eq!(listed, exposed);
+}
+
+#[test]
+fn the_queries_of_the_page_are_valid() {
+    let page = fs::read_to_string(PAGE).unwrap();
+    // Outside of code blocks, every other part is code.
+    let prose: String = page.split("\n```").step_by(2).collect();
+    let code = prose.split('`').skip(1).step_by(2);
+    let queries: BTreeSet<_> =
+        code.filter(|code| code.contains("shop_") && code.contains(['(', '{', '='])).collect();
+    assert!(queries.len() > 8, "{queries:?}");
+    let rules = queries.iter().map(|query| json!({"record": "x", "expr": query}));
+    let rules = json!({"groups": [{"name": "page", "rules": rules.collect::<Vec<_>>()}]});
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), rules.to_string()).unwrap();
+    let output = Command::new("promtool").args(["check", "rules"]).arg(file.path()).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Commands in which this address is replaced.

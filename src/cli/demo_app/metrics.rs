@@ -158,9 +158,9 @@ impl Metrics {
         let help = "Time that jobs took";
         registry.register_with_unit("demo_job_duration", help, Unit::Seconds, duration);
 
-        let help = "Items that the batch has processed, for batches that run or ended a minute ago";
+        let help = "Items that a batch has processed, until a minute after its end";
         registry.register("demo_batch_items", help, self.batch_items.clone());
-        let help = "Processed part of a batch, for batches that run or ended a minute ago";
+        let help = "Processed part of a batch, until a minute after its end";
         let unit = Unit::Other("ratio".to_owned());
         registry.register_with_unit("demo_batch_progress", help, unit, self.batch_progress.clone());
 

@@ -60,6 +60,17 @@ async fn head_has_no_body_and_other_methods_are_rejected() {
 }
 
 #[actix_web::test]
+async fn head_of_the_metrics_has_the_headers_of_their_format() {
+    let (url, _stop, _) = start(Options::default());
+    let request = Client::default().head(format!("{url}/metrics")).no_decompress();
+    let (accept, content_type, _) = ACCEPTED[5];
+    let request = request.insert_header(("Accept", accept));
+    let response = request.insert_header(("Accept-Encoding", "gzip")).send().await.unwrap();
+    assert!(header(&response, "content-type").starts_with(content_type));
+    assert_eq!(header(&response, "content-encoding"), "gzip");
+}
+
+#[actix_web::test]
 async fn metrics_may_have_another_path_and_a_password() {
     let (url, _stop, _) = start(Options {
         path: "actuator/prometheus".parse().unwrap(),
@@ -240,6 +251,28 @@ async fn openmetrics_has_every_type_units_exemplars_and_created_times() {
         let help = text.lines().find(|line| line.starts_with(&format!("# HELP {name} ")));
         assert!(help.is_some_and(|help| help.ends_with('.')), "{metadata}");
     }
+}
+
+#[test]
+fn exemplars_have_the_sampled_trace_of_the_request() {
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let of = |text: &str| trace_id(Some(&HeaderValue::from_str(text).unwrap()));
+    assert_eq!(of(&format!("00-{trace}-b7ad6b7169203331-01")), Some(trace.to_owned()));
+    assert_eq!(of(&format!("00-{trace}-b7ad6b7169203331-03")), Some(trace.to_owned()));
+    assert_eq!(of(&format!("00-{trace}-b7ad6b7169203331-00")), None);
+    let zeros = "0".repeat(32);
+    for invalid in [
+        String::new(),
+        trace.to_owned(),
+        format!("00-{trace}-b7ad6b7169203331"),
+        format!("00-{trace}-b7ad6b7169203331-1"),
+        format!("00-{}-b7ad6b7169203331-01", trace.to_uppercase()),
+        format!("00-{zeros}-b7ad6b7169203331-01"),
+    ] {
+        let new = of(&invalid).unwrap();
+        assert!(new.len() == 32 && new != trace && new != zeros, "{invalid:?}: {new}");
+    }
+    assert_ne!(trace_id(None), trace_id(None));
 }
 
 #[actix_web::test]
