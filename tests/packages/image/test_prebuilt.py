@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import stat
 import tempfile
@@ -183,6 +184,22 @@ class PrebuiltTest(unittest.TestCase):
         os.kill(running.pid(), signal.SIGUSR1)
         support.eventually(lambda: support.get(f"http://127.0.0.1:{health}/-/ready")[0] == 503)
         self.assertEqual(0, running.process.wait(timeout=20), running.output())
+
+    def test_the_configuration_of_the_page_is_valid(self):
+        page = (support.ROOT / "docs/install/docker.md").read_text()
+        (config,) = re.findall(r"cat > config.yml <<'END'\n(.*?)^END$", page, re.MULTILINE | re.DOTALL)
+        (self.scratch / "config.yml").write_text(config)
+        secrets = self.scratch / "secrets"
+        secrets.mkdir()
+        for name in re.findall(r"> secrets/(\S+)", page):
+            (secrets / name).write_text("0" * 64 + "\n")
+        mounts = {
+            "/etc/scrapebroker/config.yml": self.scratch / "config.yml",
+            "/run/secrets/scrapebroker": secrets,
+        }
+        running = self.run_image("check-config", "--config", "/etc/scrapebroker/config.yml", mounts=mounts)
+        self.assertEqual(0, running.process.wait(timeout=20), running.output())
+        self.assertIn("scrapebroker.example.com", running.output())
 
     def test_the_demo_runs_in_the_image(self):
         temporary = self.scratch / "tmp"
