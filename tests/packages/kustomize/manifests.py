@@ -1,7 +1,9 @@
 """Renders the manifests of deploy/kubernetes, and finds things in the result."""
 
+import json
 import os
 
+import jsonschema
 import kubernetes_validate
 import support
 import yaml
@@ -9,8 +11,12 @@ import yaml
 FOLDER = support.ROOT / "deploy" / "kubernetes"
 COMPONENTS = ["events", "prometheus-operator", "query"]
 
-VERSIONS = ["1.28", "1.37"]
+VERSIONS = ["1.25", "1.37"]
 """Versions of Kubernetes whose schemas the objects must match."""
+
+
+CUSTOM_RESOURCES = json.loads((support.ROOT / "tests/packages/helm/custom_resources.json").read_text())
+"""Schemas of the objects of the Prometheus operator."""
 
 
 def render(folder):
@@ -74,7 +80,10 @@ def environment(found):
 def validate(found):
     """Fails if an object does not match the schema of a version of Kubernetes."""
     for it in found:
-        if it["apiVersion"].startswith("monitoring.coreos.com/"):
+        kind = f"{it['apiVersion']}/{it['kind']}"
+        if kind in CUSTOM_RESOURCES["kinds"]:
+            schema = {"$ref": f"#/kinds/{kind.replace('/', '~1')}"} | CUSTOM_RESOURCES
+            jsonschema.validate(it, schema, cls=jsonschema.Draft7Validator)
             continue
         for version in VERSIONS:
             kubernetes_validate.validate(it, version, strict=True)

@@ -1,5 +1,6 @@
 """The rendered manifests: golden files, schemas of Kubernetes, and that their parts fit together."""
 
+import copy
 import pathlib
 import tempfile
 import tomllib
@@ -52,9 +53,13 @@ class RenderedTest(unittest.TestCase):
             manifests.validate(found)
 
     def test_the_schemas_find_mistakes(self):
-        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"prots": []}}
-        with self.assertRaises(Exception):
-            manifests.validate([service])
+        mistakes = {"Service": "prots", "ServiceMonitor": "endpoint", "PrometheusRule": "group"}
+        found = self.found["base-all"]
+        for kind, field in mistakes.items():
+            wrong = copy.deepcopy(manifests.only(found, kind))
+            wrong["spec"][field] = []
+            with self.subTest(kind), self.assertRaisesRegex(Exception, field):
+                manifests.validate([wrong])
 
     def test_each_variant_has_its_objects(self):
         common = ["ConfigMap", "NetworkPolicy", "Service", "ServiceAccount"]
