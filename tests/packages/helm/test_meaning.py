@@ -70,7 +70,8 @@ class EachValueSet(unittest.TestCase):
                 self.assertLessEqual({endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]}, set(ports))
             for policy in objects.all("NetworkPolicy"):
                 allowed = {port["port"] for port in policy["spec"]["ingress"][0]["ports"]}
-                self.assertEqual(allowed, names)
+                self.assertLessEqual(names, allowed)
+                self.assertEqual(allowed, set(ports) - {"health"})
             for ingress in objects.all("Ingress"):
                 for rule in ingress["spec"]["rules"]:
                     for path in rule["http"]["paths"]:
@@ -256,6 +257,24 @@ class Workloads(unittest.TestCase):
         for limit in ["1328Mi", "1.3Gi", "2G"]:
             values = {"config": {"scrape": {"max_memory": "1GiB"}}, "resources": {"limits": {"memory": limit}}}
             self.assertNotIn("too low", render(values).notes)
+
+
+class Listeners(unittest.TestCase):
+    def test_several_addresses_are_several_ports_and_the_service_has_the_first(self):
+        for listen in [["0.0.0.0:8085", "[::]:9085"], "0.0.0.0:8085, [::]:9085"]:
+            objects = render({"config": {"listen": listen}})
+            self.assertEqual(objects.ports(), {"metrics": 8085, "metrics-2": 9085, "health": 8086})
+            self.assertEqual([port["name"] for port in objects.one("Service")["spec"]["ports"]], ["metrics"])
+
+    def test_another_path_and_namespace_of_the_metrics_are_used_everywhere(self):
+        values = {"config": {"telemetry": {"path": "/own", "namespace": "sb"}}, "prometheusAnnotations": True}
+        objects = render(values | {"serviceMonitor": {"enabled": True}})
+        self.assertEqual(objects.one("ServiceMonitor")["spec"]["endpoints"][0]["path"], "/own")
+        self.assertEqual(objects.template()["metadata"]["annotations"]["prometheus.io/path"], "/own")
+        variables = {variable["name"]: variable["value"] for variable in objects.one("Pod")["spec"]["containers"][0]["env"]}
+        self.assertEqual((variables["METRICS"], variables["METRIC"]), ("/own", "sb_build_info"))
+        objects = render(values | {"serviceMonitor": {"enabled": True, "path": "/else"}})
+        self.assertEqual(objects.one("ServiceMonitor")["spec"]["endpoints"][0]["path"], "/else")
 
 
 class Probes(unittest.TestCase):

@@ -80,6 +80,7 @@ class ByTemplates(unittest.TestCase):
 
     def test_listeners(self):
         self.refused({"config": {"listen": "0.0.0.0"}}, "config.listen: 0.0.0.0 has no port")
+        self.refused({"config": {"listen": ["0.0.0.0:1", "[::]"]}}, "config.listen: [::] has no port")
         self.refused({"config": {"events": {"listen": "0.0.0.0:0"}}}, "config.events.listen: 0.0.0.0:0 has no port")
         self.refused({"config": {"events": {"listen": "[::1]:8090"}}}, "config.events.listen: [::1]:8090 is not reachable")
         tls = {"existingSecret": "s", "clientCertificates": True}

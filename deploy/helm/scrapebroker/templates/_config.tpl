@@ -110,13 +110,25 @@
 {{- toYaml $config -}}
 {{- end -}}
 
-{{/* The ports of the listeners, as JSON: `metrics`, and those that are configured of `health`, `query` and `events`. */}}
+{{/* The addresses of `listen`: a text, several with commas, or a list. As JSON. */}}
+{{- define "scrapebroker.addresses" -}}
+{{- $listen := default "0.0.0.0:8085" (default dict .Values.config).listen -}}
+{{- if kindIs "string" $listen -}}{{- $listen = splitList "," (nospace $listen) -}}{{- end -}}
+{{- toJson $listen -}}
+{{- end -}}
+
+{{/*
+The ports of the listeners, as JSON: `metrics`, and those that are configured of `health`, `query` and `events`. Further addresses of
+`listen` are `metrics-2` and so on.
+*/}}
 {{- define "scrapebroker.ports" -}}
 {{- $config := default dict .Values.config -}}
-{{- $addresses := dict "metrics" (list "listen" (default "0.0.0.0:8085" $config.listen)) -}}
-{{- $_ := set $addresses "health" (list "health_listen" $config.health_listen) -}}
+{{- $addresses := dict "health" (list "health_listen" $config.health_listen) -}}
 {{- $_ := set $addresses "query" (list "query.listen" (default dict $config.query).listen) -}}
 {{- $_ := set $addresses "events" (list "events.listen" (default dict $config.events).listen) -}}
+{{- range $index, $address := include "scrapebroker.addresses" . | fromJsonArray -}}
+{{- $_ := set $addresses (ternary "metrics" (printf "metrics-%d" (add1 $index)) (eq $index 0)) (list "listen" $address) -}}
+{{- end -}}
 {{- $ports := dict -}}
 {{- range $name, $address := $addresses -}}
 {{- with index $address 1 -}}
@@ -261,7 +273,7 @@ and whether pods are listed.
 {{- $mistakes = append $mistakes "broker.existingSecret: set either this or broker.username, broker.password and broker.tokenKey" -}}
 {{- end -}}
 {{- end -}}
-{{- range $key, $address := dict "listen" $config.listen "health_listen" $config.health_listen "query.listen" (default dict $config.query).listen "events.listen" (default dict $config.events).listen -}}
+{{- range $key, $address := dict "listen" (include "scrapebroker.addresses" . | fromJsonArray | first) "health_listen" $config.health_listen "query.listen" (default dict $config.query).listen "events.listen" (default dict $config.events).listen -}}
 {{- if regexMatch "^(127\\.|localhost:|\\[::1\\])" (default "" $address) -}}
 {{- $mistakes = append $mistakes (printf "config.%s: %s is not reachable from outside of the pod; use 0.0.0.0 or [::]" $key $address) -}}
 {{- end -}}

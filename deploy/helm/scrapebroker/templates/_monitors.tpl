@@ -5,6 +5,11 @@
 {{- merge (include "scrapebroker.labels" (index . 0) | fromYaml) (index . 1) | toYaml -}}
 {{- end -}}
 
+{{/* The path of the own metrics. */}}
+{{- define "scrapebroker.metricsPath" -}}
+{{- default "/metrics" (default dict (default dict .Values.config).telemetry).path -}}
+{{- end -}}
+
 {{/* The endpoints of a ServiceMonitor or PodMonitor. */}}
 {{- define "scrapebroker.endpoints" -}}
 {{- $monitor := .Values.serviceMonitor -}}
@@ -14,7 +19,7 @@
 {{- $tls = dict "serverName" (include "scrapebroker.baseUrl" . | urlParse).hostname -}}
 {{- end -}}
 - port: metrics
-  path: {{ $monitor.path }}
+  path: {{ default (include "scrapebroker.metricsPath" .) $monitor.path }}
   scheme: {{ $scheme }}
   {{- with $monitor.interval }}
   interval: {{ . }}
@@ -60,6 +65,14 @@
   {{- with default $monitor.scrapeTimeout .scrapeTimeout }}
   scrapeTimeout: {{ . }}
   {{- end }}
+  # All pods have the same events, so the target is the Service. Prometheus merges targets with equal addresses and labels.
+  relabelings:
+    - targetLabel: __address__
+      replacement: {{ include "scrapebroker.fullname" $ }}.{{ $.Release.Namespace }}.svc:{{ $.Values.service.eventsPort }}
+    - targetLabel: instance
+      replacement: {{ include "scrapebroker.fullname" $ }}.{{ $.Release.Namespace }}.svc:{{ $.Values.service.eventsPort }}
+    - action: labeldrop
+      regex: pod|node|container
   # Events keep their own labels `job` and `instance`, and their timestamps.
   honorLabels: true
   honorTimestamps: true

@@ -31,7 +31,7 @@ metadata:
     {{- if .Values.prometheusAnnotations }}
     prometheus.io/scrape: "true"
     prometheus.io/port: {{ $ports.metrics | quote }}
-    prometheus.io/path: /metrics
+    prometheus.io/path: {{ include "scrapebroker.metricsPath" . }}
     prometheus.io/scheme: {{ include "scrapebroker.scheme" . }}
     {{- end }}
     {{- with .Values.podAnnotations }}
