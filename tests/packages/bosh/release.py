@@ -37,9 +37,12 @@ class RenderError(Exception):
 
 
 def render_jobs(requests):
-    """Returns the files by path, or an error, for each name of a job with its properties and links."""
+    """Returns the files by path, or an error, for each job with its properties and links.
+
+    A job is the name of one in deploy/bosh, or a folder.
+    """
     requests = [
-        {"job": str(RELEASE / "jobs" / job), "properties": properties, "links": links or {}, "spec": INSTANCE}
+        {"job": str(pathlib.Path(RELEASE / "jobs", job)), "properties": properties, "links": links or {}, "spec": INSTANCE}
         for job, properties, links in requests
     ]
     answers = json.loads(support.run("ruby", "-W0", str(RENDER), input=json.dumps(requests)))
@@ -67,17 +70,17 @@ def render(properties, links=None):
 class Vm:
     """A folder that stands for /var of a VM, with the job and its package."""
 
-    def __init__(self, root, files, disk=True):
+    def __init__(self, root, files, disk=True, program=support.PROGRAM):
         self.root = pathlib.Path(root)
         self.disk = disk
         self.add_job("scrapebroker", files)
-        program = self.path("/var/vcap/packages/scrapebroker/bin/scrapebroker")
-        program.parent.mkdir(parents=True)
+        installed = self.path("/var/vcap/packages/scrapebroker/bin/scrapebroker")
+        installed.parent.mkdir(parents=True)
         try:
-            os.link(support.PROGRAM, program)
+            os.link(program, installed)
         except OSError:
             # The program is on another disk.
-            shutil.copy2(support.PROGRAM, program)
+            shutil.copy2(program, installed)
         for folder in ["data/scrapebroker", "store/scrapebroker", "sys/log/scrapebroker", "sys/run/bpm/scrapebroker"]:
             self.path(f"/var/vcap/{folder}").mkdir(parents=True)
 

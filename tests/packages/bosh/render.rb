@@ -1,6 +1,6 @@
 # Renders the templates of a BOSH job, as the director does.
 #
-# Standard input: a JSON list of requests, each with `job` (folder of the job), `properties` (of the
+# Standard input: a JSON list of requests, each with `job` (folder of the job, with `spec` or `job.MF`), `properties` (of the
 # manifest), `links`, and `spec` (of the instance). Standard output: a JSON list with an answer for each:
 # `files`, the text of each file of the job by its path, or `error`.
 #
@@ -133,7 +133,7 @@ end
 
 def render(request)
   job = request.fetch("job")
-  spec = YAML.safe_load(File.read("#{job}/spec"))
+  spec = YAML.safe_load(File.read(File.exist?("#{job}/spec") ? "#{job}/spec" : "#{job}/job.MF"))
   refuse_undeclared(request.fetch("properties"), spec.fetch("properties").keys)
   consumed = spec.fetch("consumes", []).map { |link| link.fetch("name") }
   unknown = request.fetch("links").keys - consumed

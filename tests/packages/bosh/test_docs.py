@@ -12,6 +12,7 @@ import support
 from bosh import opsfile, release, test_operations
 from platforms import walkthrough
 
+README = "../deploy/bosh/README.md"
 PAGE = (support.ROOT / "docs/install/bosh.md").read_text()
 
 # The properties of the job promfetcher in orange-cloudfoundry/promfetcher-release, and two of its ops files.
@@ -81,22 +82,28 @@ class Page(unittest.TestCase):
                 self.assertEqual(used - defined, given)
                 self.assertEqual("operations/use-postgres.yml" in command, "cf-postgres-database.yml" in files)
 
-    def test_the_release_is_created_from_the_blob(self):
-        create = next(block for block in walkthrough.blocks("bosh.md") if "create-release" in block)
+    def test_the_commands_build_and_upload_a_release(self):
+        create = next(block for block in walkthrough.blocks("install/bosh.md") if "bosh-release" in block)
         with tempfile.TemporaryDirectory(prefix="bosh-create-") as folder:
-            page = walkthrough.Walkthrough(folder, "bosh.md", ["bosh"], {}, {}, only=[create])
+            page = walkthrough.Walkthrough(folder, "install/bosh.md", ["bosh"], {}, {}, only=[create])
+            (uploaded,) = page.called("upload-release")
+            with tarfile.open(page.work / uploaded["arguments"][1]) as tar:
+                self.assertIn("./release.MF", tar.getnames())
+
+    def test_the_commands_of_the_bosh_cli_use_a_complete_blob(self):
+        create = next(block for block in walkthrough.blocks(README) if "create-release --force" in block)
+        with tempfile.TemporaryDirectory(prefix="bosh-create-") as folder:
+            page = walkthrough.Walkthrough(folder, README, ["bosh"], {}, {}, only=[create])
             (blob,) = page.called("add-blob")
             self.assertEqual(str(page.work / "deploy/bosh"), blob["folder"])
             self.assertEqual("scrapebroker/scrapebroker-linux-x86_64.tar.gz", blob["arguments"][2])
-            archive = page.work / "deploy/bosh" / blob["arguments"][1]
-            with tarfile.open(archive) as tar:
+            with tarfile.open(page.work / "deploy/bosh" / blob["arguments"][1]) as tar:
                 files = {name.rsplit("/", 1)[-1]: tar.getmember(name) for name in tar.getnames()}
             self.assertTrue(files["scrapebroker"].mode & 0o100)
             self.assertTrue(files["register.sh"].isfile())
             (uploaded,) = page.called("upload-release")
-            created = page.called("create-release")[0]["arguments"][-1]
-            self.assertEqual(
-                page.work / uploaded["arguments"][1], (page.work / "deploy/bosh" / created).resolve())
+            (created,) = page.called("create-release")
+            self.assertEqual(created["arguments"][-1], uploaded["arguments"][1])
 
     def test_prometheus_accepts_the_scrape_configuration(self):
         (block,) = re.findall(r"^```yaml\n(scrape_configs:.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

@@ -142,7 +142,7 @@ class Package(unittest.TestCase):
         spec = yaml.safe_load((release.RELEASE / "packages/scrapebroker/spec").read_text())
         self.assertEqual([self.BLOB], spec["files"])
         self.assertEqual(["scrapebroker"], release.SPEC["packages"])
-        for text in ["deploy/bosh/README.md", "docs/install/bosh.md"]:
+        for text in ["deploy/bosh/README.md", "scripts/bosh-release"]:
             self.assertIn(self.BLOB, (support.ROOT / text).read_text())
 
     def test_the_program_of_the_blob_is_installed(self):

@@ -36,7 +36,7 @@ class CfPush(unittest.TestCase):
             "instance-identity-ca.pem": authority.certificate, "router.pem": router[0], "router-key.pem": router[1],
         }
         cls.page = walkthrough.Walkthrough(
-            cls.folder.name, "cf-push.md", ["cf"], files, {"NATS_PASSWORD": "a password: with \"signs\""})
+            cls.folder.name, "install/cf-push.md", ["cf"], files, {"NATS_PASSWORD": "a password: with \"signs\""})
         cls.variables = {call["arguments"][2]: call["arguments"][3] for call in cls.page.called("set-env")}
 
     def test_commands_name_the_app_of_the_manifest_and_run_in_order(self):

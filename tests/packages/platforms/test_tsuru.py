@@ -18,7 +18,7 @@ class Tsuru(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory(prefix="tsuru-")
         cls.addClassCleanup(cls.folder.cleanup)
         cls.page = walkthrough.Walkthrough(
-            cls.folder.name, "tsuru.md", ["tsuru"], {}, {"TSURU_API_TOKEN": "a-token"})
+            cls.folder.name, "install/tsuru.md", ["tsuru"], {}, {"TSURU_API_TOKEN": "a-token"})
         (call,) = cls.page.called("env-set")
         cls.variables = dict(a.split("=", 1) for a in call["arguments"] if a.startswith("SCRAPEBROKER__"))
         cls.private = "-p" in call["arguments"]

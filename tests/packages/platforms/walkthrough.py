@@ -29,8 +29,8 @@ if arguments[:1] == ["service-access"]:
 
 
 def blocks(page):
-    """Returns the blocks of shell commands of a page in docs/install."""
-    text = (support.ROOT / "docs/install" / page).read_text()
+    """Returns the blocks of shell commands of a page in docs."""
+    text = (support.ROOT / "docs" / page).read_text()
     return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
@@ -41,8 +41,10 @@ class Walkthrough:
         self.folder = pathlib.Path(folder)
         work = self.folder / "repository"
         work.mkdir()
-        shutil.copytree(support.ROOT / "deploy", work / "deploy")
-        shutil.copy2(support.ROOT / "manifest.yml", work)
+        for name in ["deploy", "scripts"]:
+            shutil.copytree(support.ROOT / name, work / name)
+        for name in ["Cargo.toml", "LICENSE", "manifest.yml"]:
+            shutil.copy2(support.ROOT / name, work)
         for name, text in files.items():
             (work / name).write_text(text)
         stubs = self.folder / "bin"
