@@ -253,28 +253,6 @@ async fn openmetrics_has_every_type_units_exemplars_and_created_times() {
     }
 }
 
-#[test]
-fn exemplars_have_the_sampled_trace_of_the_request() {
-    let trace = "0af7651916cd43dd8448eb211c80319c";
-    let of = |text: &str| trace_id(Some(&HeaderValue::from_str(text).unwrap()));
-    assert_eq!(of(&format!("00-{trace}-b7ad6b7169203331-01")), Some(trace.to_owned()));
-    assert_eq!(of(&format!("00-{trace}-b7ad6b7169203331-03")), Some(trace.to_owned()));
-    assert_eq!(of(&format!("00-{trace}-b7ad6b7169203331-00")), None);
-    let zeros = "0".repeat(32);
-    for invalid in [
-        String::new(),
-        trace.to_owned(),
-        format!("00-{trace}-b7ad6b7169203331"),
-        format!("00-{trace}-b7ad6b7169203331-1"),
-        format!("00-{}-b7ad6b7169203331-01", trace.to_uppercase()),
-        format!("00-{zeros}-b7ad6b7169203331-01"),
-    ] {
-        let new = of(&invalid).unwrap();
-        assert!(new.len() == 32 && new != trace && new != zeros, "{invalid:?}: {new}");
-    }
-    assert_ne!(trace_id(None), trace_id(None));
-}
-
 #[actix_web::test]
 async fn health_is_not_counted_and_the_page_links_the_metrics() {
     let (url, _stop, _) = start(Options::default());
