@@ -82,10 +82,17 @@ class Page(unittest.TestCase):
                 self.assertEqual(used - defined, given)
                 self.assertEqual("operations/use-postgres.yml" in command, "cf-postgres-database.yml" in files)
 
+    def walk(self, folder, page, block):
+        """Runs a block of a page with a small file as the program."""
+        program = pathlib.Path(folder) / "program"
+        program.write_text("program")
+        program.chmod(0o755)
+        return walkthrough.Walkthrough(folder, page, ["bosh"], {}, {}, only=[block], program=program)
+
     def test_the_commands_build_and_upload_a_release(self):
         create = next(block for block in walkthrough.blocks("install/bosh.md") if "bosh-release" in block)
         with tempfile.TemporaryDirectory(prefix="bosh-create-") as folder:
-            page = walkthrough.Walkthrough(folder, "install/bosh.md", ["bosh"], {}, {}, only=[create])
+            page = self.walk(folder, "install/bosh.md", create)
             (uploaded,) = page.called("upload-release")
             with tarfile.open(page.work / uploaded["arguments"][1]) as tar:
                 self.assertIn("./release.MF", tar.getnames())
@@ -93,7 +100,7 @@ class Page(unittest.TestCase):
     def test_the_commands_of_the_bosh_cli_use_a_complete_blob(self):
         create = next(block for block in walkthrough.blocks(README) if "create-release --force" in block)
         with tempfile.TemporaryDirectory(prefix="bosh-create-") as folder:
-            page = walkthrough.Walkthrough(folder, README, ["bosh"], {}, {}, only=[create])
+            page = self.walk(folder, README, create)
             (blob,) = page.called("add-blob")
             self.assertEqual(str(page.work / "deploy/bosh"), blob["folder"])
             self.assertEqual("scrapebroker/scrapebroker-linux-x86_64.tar.gz", blob["arguments"][2])

@@ -164,7 +164,8 @@ class Package(unittest.TestCase):
 
 class Scripts(unittest.TestCase):
     def test_scripts_pass_shellcheck(self):
-        sets = [{}, {"database": {"host": "db", "password": "x"}, "health_listen": "[::]:9000", "drain_wait": "1m"}]
+        sets = [{}, {"database": {"host": "db", "password": "x"}, "health_listen": "[::]:9000", "drain_wait": "1m",
+                 "prometheus": {"provisioner": "process"}}]
         with tempfile.TemporaryDirectory(prefix="bosh-scripts-") as folder:
             scripts = [release.RELEASE / "packages/scrapebroker/packaging"]
             for number, values in enumerate(sets):

@@ -89,6 +89,25 @@ class Bpm(unittest.TestCase):
         self.assertEqual([volume], process["additional_volumes"])
         self.assertEqual({"unrestricted_volumes": [outside]}, process["unsafe"])
 
+    def test_only_data_on_the_persistent_disk_requests_it(self):
+        # BPM fails with "requested persistent disk does not exist" otherwise.
+        postgres = {"host": "db", "password": "p"}
+        cases = [
+            ({}, True),
+            ({"database": postgres}, False),
+            ({"database_url": "postgres://u:p@db/x"}, False),
+            ({"database_url": "sqlite:///var/vcap/store/scrapebroker/x.db"}, True),
+            ({"database_url": "sqlite:///var/vcap/data/scrapebroker/x.db"}, False),
+            ({"database": postgres, "prometheus": {"provisioner": "process"}}, True),
+            ({"database": postgres, "prometheus": {"provisioner": "tsuru"}}, False),
+            ({"database": postgres, "prometheus": {"provisioner": "process", "data_dir": "/var/vcap/data/x"}}, False),
+        ]
+        for (properties, needed), files in zip(cases, release.render_each([case[0] for case in cases])):
+            with self.subTest(properties):
+                (process,) = yaml.safe_load(files["config/bpm.yml"])["processes"]
+                self.assertEqual(needed, process["persistent_disk"])
+                self.assertEqual(needed, "mountpoint" in files["bin/pre-start"])
+
     def test_keys_and_types_are_those_of_bpm(self):
         # docs/config.md of bpm-release.
         types = {

@@ -37,7 +37,7 @@ def blocks(page):
 class Walkthrough:
     """The commands of a page, or only some of them, run in a copy of the files that they use."""
 
-    def __init__(self, folder, page, tools, files, variables, only=None):
+    def __init__(self, folder, page, tools, files, variables, only=None, program=support.PROGRAM):
         self.folder = pathlib.Path(folder)
         work = self.folder / "repository"
         work.mkdir()
@@ -55,7 +55,7 @@ class Walkthrough:
         log = self.folder / "log"
         environment = {
             **os.environ, **variables, "PATH": f"{stubs}:{os.environ['PATH']}", "STUB_LOG": str(log),
-            "SCRAPEBROKER_BINARY": str(support.PROGRAM),
+            "SCRAPEBROKER_BINARY": str(program),
         }
         script = "set -eu\n" + "\n".join(only or blocks(page))
         done = subprocess.run(
