@@ -51,6 +51,8 @@ pub struct Application {
     servers: Vec<Server>,
     health: Option<Server>,
     address: SocketAddr,
+    /// Of the main listener, with `address` as the first.
+    addresses: Vec<SocketAddr>,
     query_address: Option<SocketAddr>,
     events_address: Option<SocketAddr>,
     health_address: Option<SocketAddr>,
@@ -80,7 +82,8 @@ impl Application {
         }
         let reloader = Reloader::new(&config, &components);
         let listeners = Listeners::new(&config, &components, &drain, &reloader)?;
-        let (server, address) = listeners.main()?;
+        let (server, addresses) = listeners.main()?;
+        let address = addresses.first().copied().ok_or_else(no_address)?;
         components.start_reconciler(&config, address);
         let (query, query_address) = listeners.query()?.unzip();
         let (events, events_address) = listeners.events()?.unzip();
@@ -91,6 +94,7 @@ impl Application {
             servers,
             health,
             address,
+            addresses,
             query_address,
             events_address,
             health_address,
@@ -99,8 +103,14 @@ impl Application {
         })
     }
 
+    /// The first address of the main listener.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// All addresses of the main listener.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Address of the listener of the query proxy.
@@ -156,4 +166,8 @@ impl Application {
         tracing::info!("stopped");
         outcome.map(drop)
     }
+}
+
+fn no_address() -> StartError {
+    StartError::Configuration(anyhow::anyhow!("listen: no address is given"))
 }

@@ -12,6 +12,7 @@ mod merge;
 mod request;
 mod sd;
 mod serve;
+mod setting_flags;
 
 use crate::{
     config::{Config, LogFormat, catalog},
@@ -19,6 +20,7 @@ use crate::{
 };
 use clap::{Parser, Subcommand};
 use failure::Failure;
+use setting_flags::SettingFlags;
 use std::{
     collections::BTreeMap,
     ffi::OsString,

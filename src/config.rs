@@ -1,9 +1,9 @@
 //! Reads the settings from all sources and checks them once.
 //!
 //! ```text
-//! file ──► environment ──► Section (typed, key by key) ──► Config
-//!                              ├──► all mistakes, each with its key path
-//!                              └──► effective settings, secrets masked
+//! file ──► environment ──► flags ──► Section (typed, key by key) ──► Config
+//!                                        ├──► all mistakes, each with its key path
+//!                                        └──► effective settings, secrets masked
 //! ```
 //!
 //! The modules that use settings declare them, and this module builds them. They are not checked
@@ -11,7 +11,9 @@
 //! compares them with docs/CONFIGURATION.md.
 
 mod document;
+mod effective;
 mod events;
+mod flags;
 mod go_values;
 mod keys;
 mod mistake;
@@ -22,7 +24,9 @@ mod section;
 mod sources;
 mod values;
 
+pub use effective::{Effective, WithOrigins};
 pub use events::Events;
+pub use flags::Flags;
 pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use query::Query;
 
@@ -39,7 +43,6 @@ use crate::{
     tls::{ClientSettings, ListenerSettings},
 };
 use secrecy::SecretString;
-pub use section::Effective;
 use section::Section;
 use std::{
     collections::BTreeMap,
@@ -51,7 +54,8 @@ use std::{
 /// All settings of an operator. They are checked when the struct is built.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub listen: SocketAddr,
+    /// Addresses of the main listener. There is at least one.
+    pub listen: Vec<SocketAddr>,
     /// URL at which users reach the main listener.
     pub base_url: BaseUrl,
     /// Listener for health checks of a load balancer.
@@ -99,10 +103,11 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        Ok(Self::load_effective(file, environment)?.0)
+        Ok(Self::load_effective(file, environment, &Flags::default())?.0)
     }
 
-    /// Like [`load`](Self::load), and also returns the effective settings for printing.
+    /// Like [`load`](Self::load), then merges `flags`. Also returns the effective settings for
+    /// printing.
     ///
     /// # Errors
     ///
@@ -110,16 +115,19 @@ impl Config {
     pub fn load_effective(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
+        flags: &Flags,
     ) -> Result<(Self, Effective), ConfigError> {
         let environment: BTreeMap<_, _> = environment.into_iter().collect();
         let mut table = file.map(sources::file).transpose()?.unwrap_or_default();
         sources::environment(&mut table, &environment);
+        flags.merge_into(&mut table);
 
         let mut mistakes = Mistakes::default();
-        let platform_env = platform::PlatformEnv::read(&environment, &mut mistakes);
+        let mut platform_env = platform::PlatformEnv::read(&environment, &mut mistakes);
+        platform_env.port = flags.listen_port(platform_env.port, &mut mistakes);
         let mut root = Section::root(table, &mut mistakes);
         let config = keys::config(&mut root, platform_env);
-        let effective = Effective(root.finish());
+        let effective = root.finish();
         match config {
             Ok(config) if mistakes.0.is_empty() => Ok((config, effective)),
             _ => Err(mistakes.into()),

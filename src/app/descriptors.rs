@@ -5,6 +5,7 @@
 //!
 //! | Use | Maximum number of descriptors |
 //! | --- | --- |
+//! | further addresses of the main listener | one per address |
 //! | standard streams, listeners, main thread, NATS, promtool, temporarily opened files, lists of sockets for scrapes of events | [`FIXED`] |
 //! | health listener | [`HEALTH_CONNECTIONS`] |
 //! | workers of the main listener, of `query.listen` and of `events.listen` | per worker: its runtime, and connections until they are refused ([`UNREFUSED_PER_WORKER`]) |
@@ -130,6 +131,7 @@ fn reserve(config: &Config, workers: usize) -> usize {
     let lookups = config.external_exporters.len().saturating_add(ALERTMANAGER_LOOKUPS);
     let uses = [
         FIXED,
+        config.listen.len().saturating_sub(1),
         HEALTH_CONNECTIONS,
         listeners.saturating_mul(workers.saturating_mul(PER_WORKER + UNREFUSED_PER_WORKER)),
         store::max_descriptors(&config.database_url, config.database.max_connections),

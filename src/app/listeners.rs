@@ -23,7 +23,12 @@ use crate::{
     tls::Alpn,
 };
 use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, web};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 use tracing_actix_web::TracingLogger;
 
 /// Longer than the idle timeouts of gorouter and Prometheus. They close idle connections first, so
@@ -78,8 +83,8 @@ impl<'a> Listeners<'a> {
         })
     }
 
-    /// Binds the main listener.
-    pub(super) fn main(&self) -> Result<(Server, SocketAddr), StartError> {
+    /// Binds the addresses of the main listener.
+    pub(super) fn main(&self) -> Result<(Server, Vec<SocketAddr>), StartError> {
         let base_path = web::Data::new(BasePath::of(&self.config.base_url));
         let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
         let (requests, heads) = (self.requests.clone(), self.heads.clone());
@@ -142,9 +147,17 @@ impl<'a> Listeners<'a> {
                 .service(web::scope("/tsuru").configure(http::tsuru::configure))
                 .default_service(web::route().to(http::not_found))
         };
-        let listen = self.config.listen;
-        let served = self.settings.clone().serve("main", listen, app);
-        served.map_err(|error| cannot_listen(error, "listen", listen))
+        let listen = &self.config.listen;
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for address in listen {
+            let is_shared = |it: &SocketAddr| it.is_ipv4() && it.port() == address.port();
+            let only_v6 = address.is_ipv6() && listen.iter().any(is_shared);
+            let (listener, bound) = bind("listen", *address, only_v6)?;
+            listeners.push(listener);
+            addresses.push(bound);
+        }
+        let server = self.settings.clone().serve("main", listeners, app);
+        Ok((server.map_err(cannot_serve)?, addresses))
     }
 
     /// Binds the listener of the query proxy, if it is configured.
@@ -168,8 +181,9 @@ impl<'a> Listeners<'a> {
                 .app_data(web::Data::new(query_client()))
                 .configure(http::pools::configure_listener)
         };
-        let served = self.settings.clone().serve("query", listen, app);
-        served.map(Some).map_err(|error| cannot_listen(error, "query.listen", listen))
+        let (listener, address) = bind("query.listen", listen, false)?;
+        let server = self.settings.clone().serve("query", vec![listener], app);
+        Ok(Some((server.map_err(cannot_serve)?, address)))
     }
 
     /// Binds the listener of events, if it is configured. It offers HTTP/1.1 only: a connection of
@@ -198,8 +212,9 @@ impl<'a> Listeners<'a> {
         let tls = tls(self.config, self.components, Alpn::Http1)?;
         let settings =
             server::Settings { tls, keep_alive: EVENTS_KEEP_ALIVE, ..self.settings.clone() };
-        let served = settings.serve("events", listen, app);
-        served.map(Some).map_err(|error| cannot_listen(error, "events.listen", listen))
+        let (listener, address) = bind("events.listen", listen, false)?;
+        let server = settings.serve("events", vec![listener], app);
+        Ok(Some((server.map_err(cannot_serve)?, address)))
     }
 
     /// Creates the query clients of workers. The look-ups run on this thread, which serves no
@@ -241,12 +256,12 @@ impl<'a> Listeners<'a> {
     }
 }
 
-/// TLS of a listener, if it is configured.
 fn reload(components: &Components, reloader: &Reloader) -> Reload {
     let reloader = reloader.clone();
     Reload { access: components.access(), reload: Arc::new(move || reloader.reload()) }
 }
 
+/// TLS of a listener, if it is configured.
 fn tls(
     config: &Config,
     components: &Components,
@@ -255,6 +270,21 @@ fn tls(
     let (Some(listener), Some(tls)) = (&components.listener, &config.tls) else { return Ok(None) };
     let acceptor = listener.acceptor(alpn).map_err(certificates::failure)?;
     Ok(Some(server::Tls { acceptor, handshake_timeout: tls.handshake_timeout }))
+}
+
+/// Listens on the address that `key` sets. Also returns the address with its port.
+fn bind(
+    key: &str,
+    address: SocketAddr,
+    only_v6: bool,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = server::bind(address, only_v6)
+        .and_then(|listener| listener.local_addr().map(|address| (listener, address)));
+    bound.map_err(|error| cannot_listen(error, key, address))
+}
+
+fn cannot_serve(error: io::Error) -> StartError {
+    StartError::Unavailable(anyhow::Error::from(error).context("the listeners cannot be served"))
 }
 
 fn cannot_listen(error: io::Error, key: &str, address: SocketAddr) -> StartError {

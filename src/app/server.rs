@@ -61,13 +61,14 @@ impl Settings {
         self.keep_alive + self.head_timeout
     }
 
-    /// Listens on `listen` and serves `app`; `name` appears in logs. Each worker builds its own application.
+    /// Serves `app` on `listeners`; `name` appears in logs. Each worker builds its own application
+    /// for each of them.
     pub(super) fn serve<F, I, S, B>(
         self,
         name: &str,
-        listen: SocketAddr,
+        listeners: Vec<TcpListener>,
         app: F,
-    ) -> io::Result<(Server, SocketAddr)>
+    ) -> io::Result<Server>
     where
         F: Fn() -> I + Send + Clone + 'static,
         I: IntoServiceFactory<S, Request> + 'static,
@@ -76,10 +77,8 @@ impl Settings {
         <S::Service as Service<Request>>::Future: 'static,
         B: MessageBody + 'static,
     {
-        let listener = bind(listen)?;
-        let address = listener.local_addr()?;
         let workers = workers();
-        let builder = ServerBuilder::new()
+        let mut builder = ServerBuilder::new()
             .workers(workers)
             .disable_signals()
             .max_concurrent_connections(self.connections.max() / workers + UNREFUSED_PER_WORKER)
@@ -87,17 +86,25 @@ impl Settings {
             .worker_max_blocking_threads(workers)
             .shutdown_timeout(self.shutdown_timeout.as_secs());
         let stopping = builder.graceful_shutdown_signal();
-        let server = builder.listen(name, listener, move || {
+        for listener in listeners {
             let (app, settings, stopping) = (app.clone(), self.clone(), stopping.clone());
-            fn_factory(move || worker(app(), settings.clone(), stopping.clone()))
-        })?;
-        Ok((server.run(), address))
+            builder = builder.listen(name, listener, move || {
+                let (app, settings, stopping) = (app.clone(), settings.clone(), stopping.clone());
+                fn_factory(move || worker(app(), settings.clone(), stopping.clone()))
+            })?;
+        }
+        Ok(builder.run())
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens on `address`. With `only_v6` the address `[::]` does not accept connections to IPv4
+/// addresses.
+pub(super) fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if only_v6 {
+        socket.set_only_v6(true)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -16,7 +16,7 @@ const SKIP_VERIFY: &str = "backends.skip_verify is set: certificates of instance
      from another host, and credentials of bindings may go to it";
 const NO_SOURCES: &str = "no route source is configured, so no app can be scraped; \
      set routes.gorouters, routes.nats, routes.file or routes.tsuru";
-const OPEN: &str = "scrape.access is open and listen is not a loopback address: any client that reaches it may scrape \
+const OPEN: &str = "scrape.access is open and listen has an address that is not a loopback address: any client that reaches it may scrape \
      any app; set scrape.access to token unless the network is trusted";
 const OPEN_QUERIES: &str = "query.access is open and query.listen is not a loopback address: any client that reaches it may \
      query all metrics of the pools; set query.access to operators unless the network is trusted";
@@ -46,7 +46,8 @@ pub(super) fn log(config: &Config) {
         || routes.file.is_some()
         || routes.nats.is_some()
         || routes.tsuru.is_some();
-    let is_open = !config.scrape.token_required && !config.listen.ip().is_loopback();
+    let is_open = !config.scrape.token_required
+        && config.listen.iter().any(|address| !address.ip().is_loopback());
     let query = &config.query;
     let queries_open =
         !query.operators_only && query.listen.is_some_and(|it| !it.ip().is_loopback());

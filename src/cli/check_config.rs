@@ -1,9 +1,9 @@
 //! `scrapebroker check-config`: prints the effective settings, or every mistake.
 
-use super::{ConfigFile, Environment, failure::Failure, print};
+use super::{ConfigFile, Environment, SettingFlags, failure::Failure, print};
 use crate::{
     app::check_certificates,
-    config::{Config, catalog, mpp, promfetcher},
+    config::{Config, Flags, catalog, mpp, promfetcher},
 };
 use std::{
     fs,
@@ -14,14 +14,16 @@ use std::{
 pub(super) struct CheckConfig {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    setting_flags: SettingFlags,
     /// promfetcher's configuration, which is converted; secrets are printed as they are
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "SettingFlags")]
     promfetcher: Option<PathBuf>,
     /// Where to write the catalog [default: printed after the settings, as a second document]
     #[arg(long, value_name = "FILE", requires = "promfetcher")]
     catalog: Option<PathBuf>,
     /// Convert mpp's MPP_… variables and the flags after --; secrets are printed as they are
-    #[arg(long, conflicts_with = "promfetcher")]
+    #[arg(long, conflicts_with_all = ["promfetcher", "SettingFlags"])]
     mpp: bool,
     /// Flags of mpp, as in --endpoints-file=FILE
     #[arg(last = true, value_name = "FLAGS", requires = "mpp")]
@@ -35,17 +37,17 @@ impl CheckConfig {
             None if self.mpp => {
                 print(&mpp::convert(&self.flags, &environment).map_err(Failure::usage)?)
             }
-            None => check(&self.config, environment),
+            None => check(&self.config, environment, &self.setting_flags.into()),
         }
     }
 }
 
-fn check(config: &ConfigFile, environment: Environment) -> Result<(), Failure> {
-    let loaded = Config::load_effective(config.file.as_deref(), environment);
+fn check(config: &ConfigFile, environment: Environment, flags: &Flags) -> Result<(), Failure> {
+    let loaded = Config::load_effective(config.file.as_deref(), environment, flags);
     let (config, effective) = loaded.map_err(Failure::usage)?;
     catalog::read(config.broker.catalog.as_deref(), &config.base_url).map_err(Failure::usage)?;
     check_certificates(&config).map_err(Failure::usage)?;
-    print(&effective)
+    print(&effective.with_origins())
 }
 
 fn convert(file: &Path, catalog: Option<PathBuf>) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! `scrapebroker serve`: the server.
 
-use super::{ConfigFile, Environment, block_on, failure::Failure, log};
+use super::{ConfigFile, Environment, SettingFlags, block_on, failure::Failure, log};
 use crate::{
     COMMIT, VERSION,
     app::{Application, Reloader, signals},
@@ -15,11 +15,15 @@ use tracing::field;
 pub(super) struct Serve {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    flags: SettingFlags,
 }
 
 impl Serve {
     pub(super) fn run(self, environment: Environment) -> Result<(), Failure> {
-        let config = self.config.load(environment)?;
+        let file = self.config.file.as_deref();
+        let loaded = Config::load_effective(file, environment, &self.flags.into());
+        let (config, _) = loaded.map_err(Failure::usage)?;
         log(&config.log.level, config.log.format)?;
         block_on(serve(config, self.config.file))
     }
@@ -35,8 +39,10 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
         // During startup no request is served. Opening the database may take long.
         _ = stops.next() => return Ok(()),
     };
+    let all: Vec<_> = application.addresses().iter().map(ToString::to_string).collect();
     tracing::info!(
         address = %application.address(),
+        addresses = (all.len() > 1).then(|| field::display(all.join(", "))),
         health_address = application.health_address().map(field::display),
         query_address = application.query_address().map(field::display),
         events_address = application.events_address().map(field::display),

@@ -36,6 +36,9 @@ pub(super) fn events(s: &mut Section<'_>, env: &PlatformEnv) -> Read<Events> {
     let has_listener = matches!(listen, Ok(Some(_)));
     let mode = if has_listener && env.explicit_timestamps { "explicit" } else { "scrape" };
     let timestamps = s.value("timestamps", mode, values::choice(&modes));
+    if mode == "explicit" {
+        s.default_is_of("timestamps", "USE_EXPLICIT_TIMESTAMPS");
+    }
     let hold = s.value("hold", "2m", values::period);
     let start = s.value("start", "latest", start);
     let ttl = s.value("ttl", "50m", values::period);

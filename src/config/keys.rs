@@ -6,7 +6,7 @@
 use super::{
     Backends, Broker, Config, Database, Events, Log, LogFormat, Platform, Provisioner, Routes,
     Scrape, Telemetry, Tls, Tsuru, events,
-    platform::PlatformEnv,
+    platform::{PlatformEnv, Port},
     prometheus, query,
     section::{Read, Section},
     values::{self, number},
@@ -30,7 +30,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     let listen = listen(s, platform_env.port);
     let tls = s.section("tls", tls);
     let scheme = if matches!(tls, Ok(Some(_))) { "https" } else { "http" };
-    let base_url = base_url(s, scheme, listen, platform_env.base_url.clone());
+    let base_url = base_url(s, scheme, &listen, platform_env.base_url.clone());
     let health_listen = s.optional("health_listen", values::address);
     // Cloud Foundry kills an app ten seconds after the stop signal.
     let (wait, grace) = match platform_env.platform {
@@ -39,12 +39,16 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     };
     let drain_wait = s.value("drain_wait", wait, values::duration);
     let shutdown_grace = s.value("shutdown_grace", grace, values::duration);
+    if platform_env.platform == Some(Platform::CloudFoundry) {
+        s.default_is_of("drain_wait", "VCAP_APPLICATION");
+        s.default_is_of("shutdown_grace", "VCAP_APPLICATION");
+    }
     let max_connections = s.optional("max_connections", number(1..=1_000_000));
     let write_timeout = s.value("write_timeout", "15s", values::period);
     let events = s.section("events", |s| events::events(s, &platform_env));
     // Users of oneShotMetricsServer set this variable. Other programs have variables of this name too.
     let log_level = platform_env.log_level.filter(|_| has_listener(&events));
-    let log = s.section("log", |s| log(s, log_level.unwrap_or("info")));
+    let log = s.section("log", |s| log(s, log_level));
     let telemetry = s.section("telemetry", |s| {
         let promfetcher_names = s.value("promfetcher_names", "true", values::flag);
         Ok(Telemetry { promfetcher_names: promfetcher_names? })
@@ -74,13 +78,12 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
             "is operators, but there are neither operators nor broker.username",
         );
     }
-    let listeners = [
-        ("listen", listen.ok()),
+    let others = [
         ("query.listen", query.as_ref().ok().and_then(|it| it.listen)),
         ("events.listen", events.as_ref().ok().and_then(|it| it.listen)),
         ("health_listen", health_listen.ok().flatten()),
     ];
-    check_ports(s, &listeners);
+    check_ports(s, listen.as_deref().unwrap_or_default(), &others);
     if let (Ok(prometheus), Ok(routes)) = (&prometheus, &routes)
         && prometheus.provisioner == Provisioner::Tsuru
         && routes.tsuru.is_none()
@@ -143,25 +146,37 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     })
 }
 
+/// Maximum number of addresses of the main listener. Each has a client for instances per worker.
+const MAX_ADDRESSES: usize = 16;
+
 /// The port of the platform takes precedence, because the platform sends requests to no other port.
-fn listen(s: &mut Section<'_>, port: Option<u16>) -> Read<SocketAddr> {
-    let mut listen = s.value("listen", "0.0.0.0:8085", values::address)?;
-    if let Some(port) = port {
-        listen.set_port(port);
+fn listen(s: &mut Section<'_>, port: Option<Port>) -> Read<Vec<SocketAddr>> {
+    let mut listen = s.one_or_more("listen", "0.0.0.0:8085", values::address)?;
+    if listen.len() > MAX_ADDRESSES {
+        return Err(s.mistake("listen", format!("has more than {MAX_ADDRESSES} addresses")));
     }
-    s.show("listen", listen.to_string());
+    if let (Some(port), Some(first)) = (port, listen.first_mut()) {
+        first.set_port(port.number);
+        s.changed_by("listen", port.source);
+    }
+    s.show_one_or_more("listen", &listen);
     Ok(listen)
 }
 
 fn base_url(
     s: &mut Section<'_>,
     scheme: &str,
-    listen: Read<SocketAddr>,
+    listen: &Read<Vec<SocketAddr>>,
     route: Option<BaseUrl>,
 ) -> Read<BaseUrl> {
-    let local = || format!("{scheme}://localhost:{}", listen.map_or(0, |listen| listen.port()));
+    let first = listen.as_ref().ok().and_then(|listen| listen.first());
+    let local = || format!("{scheme}://localhost:{}", first.map_or(0, SocketAddr::port));
+    let is_of_platform = route.is_some();
     let default = route.map_or_else(local, |route| route.to_string());
     let base_url = s.value("base_url", &default, values::own_base_url)?;
+    if is_of_platform {
+        s.default_is_of("base_url", "VCAP_APPLICATION");
+    }
     s.show("base_url", base_url.as_str());
     Ok(base_url)
 }
@@ -211,10 +226,24 @@ fn identity(s: &mut Section<'_>, cert: Option<Pem>, key: Option<Pem>) -> Read<Op
     }
 }
 
-fn check_ports(s: &mut Section<'_>, listeners: &[(&'static str, Option<SocketAddr>)]) {
+/// `listen` are the addresses of the main listener.
+fn check_ports(
+    s: &mut Section<'_>,
+    listen: &[SocketAddr],
+    others: &[(&'static str, Option<SocketAddr>)],
+) {
+    for (index, address) in listen.iter().enumerate() {
+        // `[::]` of the main listener leaves the IPv4 addresses to its other addresses.
+        let is_taken =
+            |it: &SocketAddr| it.is_ipv4() == address.is_ipv4() && share_a_port(*it, *address);
+        if listen.iter().take(index).any(is_taken) {
+            s.mistake(&format!("listen[{index}]"), format!("{address} is given before"));
+        }
+    }
     let set = |(key, address): &(&'static str, Option<SocketAddr>)| Some((*key, (*address)?));
-    let listeners: Vec<_> = listeners.iter().filter_map(set).collect();
-    for (index, (key, address)) in listeners.iter().enumerate() {
+    let main = listen.iter().map(|address| ("listen", *address));
+    let listeners: Vec<_> = main.chain(others.iter().filter_map(set)).collect();
+    for (index, (key, address)) in listeners.iter().enumerate().skip(listen.len()) {
         let taken = listeners.iter().take(index).find(|(_, it)| share_a_port(*it, *address));
         if let Some((other, taken)) = taken {
             s.mistake(key, format!("{address} is taken by {other} ({taken})"));
@@ -231,8 +260,11 @@ fn has_listener(events: &Read<Events>) -> bool {
     events.as_ref().is_ok_and(|it| it.listen.is_some())
 }
 
-fn log(s: &mut Section<'_>, level: &str) -> Read<Log> {
-    let level = s.value("level", level, values::log_filter);
+fn log(s: &mut Section<'_>, of_events: Option<&str>) -> Read<Log> {
+    let level = s.value("level", of_events.unwrap_or("info"), values::log_filter);
+    if of_events.is_some() {
+        s.default_is_of("level", "LOG_LEVEL");
+    }
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let format = s.value("format", "text", values::choice(&formats));
     Ok(Log { level: level?, format: format? })
@@ -245,6 +277,9 @@ fn database_url(
     let given = s.shown_as("database_url", DatabaseUrl::to_string, str::parse)?;
     if let Some(given) = given {
         return Ok(given);
+    }
+    if bound.is_some() {
+        s.default_is_of("database_url", "VCAP_SERVICES");
     }
     match bound.unwrap_or_else(|| DEFAULT_DATABASE.parse()) {
         Ok(url) => {

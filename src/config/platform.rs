@@ -9,8 +9,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 #[derive(Debug, Default)]
 pub(super) struct PlatformEnv {
     pub(super) platform: Option<Platform>,
-    /// The variable `PORT`: the port to which the platform sends requests.
-    pub(super) port: Option<u16>,
+    pub(super) port: Option<Port>,
     pub(super) base_url: Option<BaseUrl>,
     /// Folders of `PATH`, in which programs are looked up.
     pub(super) search: Vec<PathBuf>,
@@ -20,6 +19,14 @@ pub(super) struct PlatformEnv {
     pub(super) log_level: Option<&'static str>,
     /// URL of the first PostgreSQL that is bound to this app, or why it cannot be used.
     pub(super) database_url: Option<Result<DatabaseUrl, String>>,
+}
+
+/// A port that replaces that of the first address in `listen`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Port {
+    pub(super) number: u16,
+    /// The variable `PORT`, which is the port to which the platform sends requests, or a flag.
+    pub(super) source: &'static str,
 }
 
 /// Default of `PATH`, as in the C library.
@@ -36,7 +43,8 @@ impl PlatformEnv {
         let variable = |name: &str| environment.get(name).filter(|text| !text.trim().is_empty());
         let port = variable("PORT").and_then(|text| {
             let port = values::number(1..=u16::MAX)(text.trim());
-            port.map_err(|problem| mistakes.add("PORT", problem)).ok()
+            let number = port.map_err(|problem| mistakes.add("PORT", problem)).ok()?;
+            Some(Port { number, source: "PORT" })
         });
         let mut json = |name: &str| {
             let parsed = serde_json::from_str(variable(name)?);

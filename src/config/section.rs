@@ -8,6 +8,7 @@ mod lists;
 
 use super::{
     Mistakes,
+    effective::{DEFAULT, Effective, Origins},
     sources::{self, Table},
     values::{path, without_query_values},
 };
@@ -17,20 +18,7 @@ use crate::{
 };
 use ::config::{Value, ValueKind};
 use secrecy::SecretString;
-use std::fmt;
-use yaml_rust2::{Yaml, YamlEmitter, yaml::Hash};
-
-/// The effective settings as YAML that can be loaded again. Secrets are masked.
-#[derive(Clone, Debug)]
-pub struct Effective(pub(super) Yaml);
-
-impl fmt::Display for Effective {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        YamlEmitter::new(&mut text).dump(&self.0).map_err(|_| fmt::Error)?;
-        f.write_str(text.trim_start_matches("---\n"))
-    }
-}
+use yaml_rust2::{Yaml, yaml::Hash};
 
 /// The mistake was recorded in [`Mistakes`].
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +33,7 @@ pub(super) struct Section<'r> {
     table: Table,
     known: Vec<String>,
     effective: Hash,
+    origins: Origins,
     mistakes: &'r mut Mistakes,
 }
 
@@ -61,7 +50,8 @@ impl<'r> Section<'r> {
     }
 
     fn new(path: String, table: Table, mistakes: &'r mut Mistakes) -> Self {
-        Self { path, table, known: Vec::new(), effective: Hash::new(), mistakes }
+        let (known, effective, origins) = (Vec::new(), Hash::new(), Origins::default());
+        Self { path, table, known, effective, origins, mistakes }
     }
 
     fn path_of(&self, key: &str) -> String {
@@ -91,12 +81,45 @@ impl<'r> Section<'r> {
         self.effective.insert(Yaml::String(key.to_owned()), Yaml::String(text.into()));
     }
 
+    /// Sets the effective value of a key of [`one_or_more`](Self::one_or_more).
+    pub(super) fn show_one_or_more(&mut self, key: &str, items: &[impl ToString]) {
+        let texts = items.iter().map(|item| Yaml::String(item.to_string()));
+        let yaml = match items {
+            [one] => Yaml::String(one.to_string()),
+            _ => Yaml::Array(texts.collect()),
+        };
+        self.show_yaml(key, yaml);
+    }
+
     fn show_yaml(&mut self, key: &str, yaml: Yaml) {
         self.effective.insert(Yaml::String(key.to_owned()), yaml);
     }
 
-    /// Returns the value of `key`. An empty text counts as not set.
+    /// Notes that `source` provides the default of `key`.
+    pub(super) fn default_is_of(&mut self, key: &str, source: &str) {
+        self.origins.note_default(self.path_of(key), source);
+    }
+
+    /// Notes that `source` changed a part of the value of `key`.
+    pub(super) fn changed_by(&mut self, key: &str, source: &str) {
+        self.origins.add(self.path_of(key), source);
+    }
+
+    /// Returns the value of `key`, and notes its origin. An empty text counts as not set.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
+        let value = self.take_from_table(key)?;
+        self.origins.note(self.path_of(key), &value);
+        Some(value)
+    }
+
+    /// Like [`take`](Self::take), for a mapping or list whose items have their own origins.
+    fn take_container(&mut self, key: &str) -> Option<Value> {
+        let value = self.take_from_table(key)?;
+        self.origins.note_container(self.path_of(key), &value);
+        Some(value)
+    }
+
+    fn take_from_table(&mut self, key: &str) -> Option<Value> {
         self.known.push(key.to_owned());
         self.table.remove(key).filter(|value| match &value.kind {
             ValueKind::Nil => false,
@@ -300,7 +323,7 @@ impl<'r> Section<'r> {
         key: &str,
         read: impl FnOnce(&mut Section<'_>) -> Read<T>,
     ) -> Read<T> {
-        let value = self.take(key).unwrap_or_else(|| Value::new(None, Table::new()));
+        let value = self.take_container(key).unwrap_or_else(|| Value::new(None, Table::new()));
         let table = self.table_of(key, value)?;
         let (read, effective) = self.level(self.path_of(key), table, read);
         self.show_yaml(key, effective);
@@ -321,8 +344,8 @@ impl<'r> Section<'r> {
         Ok(None)
     }
 
-    fn items(&mut self, key: &str) -> Read<Vec<Value>> {
-        let value = self.take(key).unwrap_or_else(|| Value::new(None, Vec::<Value>::new()));
+    fn items(&mut self, key: &str, value: Option<Value>) -> Read<Vec<Value>> {
+        let Some(value) = value else { return Ok(Vec::new()) };
         match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
             ValueKind::Array(values) => Ok(values),
             _ => Err(self.mistake_at(
@@ -339,7 +362,8 @@ impl<'r> Section<'r> {
         key: &str,
         mut read: impl FnMut(&mut Section<'_>) -> Read<T>,
     ) -> Read<Vec<T>> {
-        let values = self.items(key)?;
+        let value = self.take_container(key);
+        let values = self.items(key, value)?;
         let (mut items, mut effective) = (Vec::new(), Vec::new());
         for (index, value) in values.into_iter().enumerate() {
             let item = format!("{key}[{index}]");
@@ -361,7 +385,8 @@ impl<'r> Section<'r> {
         key: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Vec<T>> {
-        let values = self.items(key)?;
+        let value = self.take(key);
+        let values = self.items(key, value)?;
         let (mut items, mut effective) = (Vec::new(), Vec::new());
         for (index, item) in values.into_iter().enumerate() {
             let item_key = format!("{key}[{index}]");
@@ -372,7 +397,9 @@ impl<'r> Section<'r> {
                 }
                 _ => Err("must be a text".to_owned()),
             };
-            items.push(parsed.map_err(|problem| self.mistake(&item_key, problem)));
+            items.push(
+                parsed.map_err(|problem| self.mistake_at(&item_key, item.origin(), &problem)),
+            );
         }
         self.show_yaml(key, Yaml::Array(effective));
         items.into_iter().collect()
@@ -388,7 +415,8 @@ impl<'r> Section<'r> {
         let is_set = self.table.get(key).is_some_and(|value| value.kind != ValueKind::Nil);
         if !is_set {
             let default: Vec<Value> = default.iter().map(|text| (*text).into()).collect();
-            self.table.insert(key.to_owned(), Value::new(None, default));
+            let origin = DEFAULT.to_owned();
+            self.table.insert(key.to_owned(), Value::new(Some(&origin), default));
         }
         self.texts(key, parse)
     }
@@ -408,11 +436,13 @@ impl<'r> Section<'r> {
     ) -> (Read<T>, Yaml) {
         let mut level = Section::new(path, table, self.mistakes);
         let read = read(&mut level);
-        (read, level.finish())
+        let Effective { settings, origins } = level.finish();
+        self.origins.extend(origins);
+        (read, settings)
     }
 
     /// Returns the effective settings. A key that was never read is a mistake.
-    pub(super) fn finish(mut self) -> Yaml {
+    pub(super) fn finish(mut self) -> Effective {
         let mut unknown: Vec<_> = std::mem::take(&mut self.table).into_iter().collect();
         unknown.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (key, value) in unknown {
@@ -422,7 +452,7 @@ impl<'r> Section<'r> {
             };
             self.mistake_at(&printable(&key), value.origin(), &problem);
         }
-        Yaml::Hash(self.effective)
+        Effective { settings: Yaml::Hash(self.effective), origins: self.origins }
     }
 
     fn nearest(&self, key: &str) -> Option<&String> {

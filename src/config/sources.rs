@@ -1,4 +1,4 @@
-//! Merges the sources of settings: the file first, then the environment.
+//! Merges the sources of settings: the file first, then the environment, then flags.
 //!
 //! The builder of the `config` crate is not used for this: it treats a key as a path, so
 //! `log.level` could appear twice in a file, and the order of a hash map would decide which one
@@ -57,8 +57,19 @@ pub(super) fn syntax(error: &ScanError) -> String {
     format!("line {line}, column {column}: {what}")
 }
 
-/// Overrides `table` with the settings of `environment`. An empty variable counts as not set.
+/// Variables that exporters use, and the keys that they set.
+const OF_EXPORTERS: [(&str, &[&str]); 1] = [("LISTEN_ADDRESS", &["listen"])];
+
+/// Overrides `table` with the settings of `environment`. An empty variable counts as not set. A
+/// variable with the name of a key takes precedence over one of exporters, which other programs use
+/// too.
 pub(super) fn environment(table: &mut Table, environment: &BTreeMap<String, String>) {
+    for (name, path) in OF_EXPORTERS {
+        if let Some(text) = environment.get(name).filter(|text| !text.trim().is_empty()) {
+            let value = ValueKind::String(text.clone());
+            set(table, path, Value::new(Some(&name.to_owned()), value));
+        }
+    }
     // Sorted by name, `X__BROKER` precedes `X__BROKER__PASSWORD`.
     for (name, text) in environment {
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
@@ -70,7 +81,7 @@ pub(super) fn environment(table: &mut Table, environment: &BTreeMap<String, Stri
     }
 }
 
-fn set(table: &mut Table, keys: &[&str], value: Value) {
+pub(super) fn set(table: &mut Table, keys: &[&str], value: Value) {
     let Some((key, deeper)) = keys.split_first() else { return };
     let origin = value.origin().map(str::to_owned);
     let place = table

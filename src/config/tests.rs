@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use yaml_rust2::Yaml;
 
 mod documentation;
+mod layers;
 mod mistakes;
 mod platforms;
 mod secrets;
@@ -22,7 +23,7 @@ fn load(yaml: &str, variables: &[(&str, &str)]) -> Loaded {
 
 fn load_file(file: Option<&Path>, variables: &[(&str, &str)]) -> Loaded {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    Config::load_effective(file, variables.iter().map(own))
+    Config::load_effective(file, variables.iter().map(own), &Flags::default())
 }
 
 fn mistakes(loaded: Loaded) -> Vec<(String, String)> {
@@ -66,7 +67,7 @@ fn flat(effective: &Effective) -> Vec<(String, String)> {
         into.push((path.to_owned(), text));
     }
     let mut into = Vec::new();
-    walk("", &effective.0, &mut into);
+    walk("", &effective.settings, &mut into);
     into
 }
 
@@ -126,7 +127,7 @@ external_exporters:
 #[test]
 fn without_settings_the_defaults_apply() {
     let (config, _) = load_file(None, &[]).unwrap();
-    assert_eq!(config.listen.to_string(), "0.0.0.0:8085");
+    assert_eq!(config.listen[0].to_string(), "0.0.0.0:8085");
     assert_eq!(config.base_url.as_str(), "http://localhost:8085");
     assert_eq!(database_url(&config), "sqlite://scrapebroker.db");
     assert_eq!(config.shutdown_grace, Duration::from_secs(15));
@@ -153,7 +154,7 @@ fn an_empty_file_and_keys_without_a_value_change_nothing() {
 #[test]
 fn a_file_can_set_all_keys() {
     let (config, _) = load(WHOLE, &[]).unwrap();
-    assert_eq!(config.listen.to_string(), "0.0.0.0:9000");
+    assert_eq!(config.listen[0].to_string(), "0.0.0.0:9000");
     assert_eq!(config.base_url.as_str(), "https://metrics.example.com");
     assert_eq!(config.health_listen.unwrap().to_string(), "127.0.0.1:9001");
     assert_eq!(config.log.level, "info,scrapebroker=debug");

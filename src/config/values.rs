@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use std::{
     fmt::Display,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
@@ -29,12 +29,34 @@ fn quoted(text: &str) -> String {
     format!("`{shown}`")
 }
 
-/// Parses `0.0.0.0:8085`, `[::]:8085`, or `:8085` for all IPv4 addresses.
+/// Parses `0.0.0.0:8085`, `[::]:8085`, `:8085` for all IPv4 addresses, or a name that is resolved
+/// now, as in `localhost:8085`.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
-    full.parse().map_err(|_| {
-        format!("{} is not an IP address and a port; write 0.0.0.0:8085 or :8085", quoted(text))
-    })
+    if let Ok(address) = full.parse() {
+        return Ok(address);
+    }
+    let wrong = || {
+        format!(
+            "{} is not an IP address or name and a port; write 0.0.0.0:8085 or :8085",
+            quoted(text)
+        )
+    };
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    // A text without letters is a mistyped address. The resolver accepts some of them.
+    let is_name = host.bytes().any(|b| b.is_ascii_alphabetic())
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if !is_name {
+        return Err(wrong());
+    }
+    let resolved = (host, port).to_socket_addrs();
+    let addresses: Vec<_> = resolved
+        .map_err(|error| format!("{} cannot be resolved: {error}", quoted(host)))?
+        .collect();
+    // Go programs prefer IPv4, too.
+    let preferred = addresses.iter().find(|it| it.is_ipv4()).or(addresses.first());
+    preferred.copied().ok_or_else(|| format!("{} has no address", quoted(host)))
 }
 
 /// Parses `500ms`, `30s` or `1h30m`. Accepts `0s`.

@@ -29,6 +29,7 @@ mod instance_faults;
 mod instance_pools;
 mod ipv6;
 mod limits;
+mod listeners;
 mod nats;
 mod osb;
 mod pages;

@@ -58,8 +58,17 @@ impl Server {
 
     /// Starts the program without waiting until it listens.
     pub(crate) fn spawn(folder: &Path, settings: &[(&str, &str)]) -> StartingServer {
+        Self::spawn_with_flags(folder, settings, &[])
+    }
+
+    pub(crate) fn spawn_with_flags(
+        folder: &Path,
+        settings: &[(&str, &str)],
+        flags: &[&str],
+    ) -> StartingServer {
         let mut command = program(folder);
-        command.arg("serve").envs(settings.iter().copied()).stderr(Stdio::piped());
+        command.arg("serve").args(flags);
+        command.envs(settings.iter().copied()).stderr(Stdio::piped());
         StartingServer(command.spawn().unwrap())
     }
 
@@ -91,6 +100,13 @@ impl Server {
     pub(crate) fn events_address(&self) -> SocketAddr {
         let log = self.log.lock().unwrap();
         log.iter().find_map(|event| event["events_address"].as_str()).unwrap().parse().unwrap()
+    }
+
+    /// All addresses of the main listener, if there are several.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let log = self.log.lock().unwrap();
+        let all = log.iter().find_map(|event| event["addresses"].as_str()).unwrap();
+        all.split(", ").map(|address| address.parse().unwrap()).collect()
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -69,8 +69,9 @@ impl TestServer {
                 .app_data(web::Data::new(seen.clone()))
                 .default_service(web::route().to(respond))
         };
-        let (server, address) =
-            settings.serve("test", SocketAddr::from(([127, 0, 0, 1], 0)), app).unwrap();
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = settings.serve("test", vec![listener], app).unwrap();
         let handle = server.handle();
         actix_web::rt::spawn(server);
         Self { address, handle, in_use }

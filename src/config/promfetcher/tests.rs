@@ -127,7 +127,7 @@ external_exporters:
 #[test]
 fn the_polling_generation_converts_to_valid_settings() {
     let config = loaded(POLLING);
-    assert_eq!(config.listen.to_string(), "0.0.0.0:8443");
+    assert_eq!(config.listen[0].to_string(), "0.0.0.0:8443");
     assert_eq!(config.health_listen.unwrap().to_string(), "0.0.0.0:8081");
     assert_eq!(config.base_url.as_str(), "https://promfetcher.example.com");
     let [first, second] = config.routes.gorouters.try_into().unwrap();

@@ -48,10 +48,36 @@ impl Section<'_> {
             && !text.trim().is_empty()
             && !matches!(sources::json(value), Some(ValueKind::Array(_)))
         {
-            let items = text.split(',').map(Value::from).collect();
+            let origin = value.origin().map(str::to_owned);
+            let item = |text: &str| Value::new(origin.as_ref(), text);
+            let items = text.split(',').map(item).collect();
             value.kind = ValueKind::Array(items);
         }
         self.texts(key, parse)
+    }
+
+    /// Like [`separated`](Self::separated), with a default of one item. A single item is shown as a
+    /// text, and its key has no index.
+    pub(in crate::config) fn one_or_more<T>(
+        &mut self,
+        key: &str,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Read<Vec<T>> {
+        let is_list = self.table.get(key).is_some_and(|value| match &value.kind {
+            ValueKind::Array(_) => true,
+            ValueKind::String(text) => {
+                text.contains(',') || matches!(sources::json(value), Some(ValueKind::Array(_)))
+            }
+            _ => false,
+        });
+        if !is_list {
+            return self.value(key, default, parse).map(|item| vec![item]);
+        }
+        match self.separated(key, parse)? {
+            none if none.is_empty() => Err(self.mistake(key, "is an empty list")),
+            items => Ok(items),
+        }
     }
 
     /// Reads secrets below `key`, by name.
@@ -78,7 +104,8 @@ impl Section<'_> {
         key: &str,
         mut read: impl FnMut(&mut Section<'_>) -> Read<T>,
     ) -> Read<BTreeMap<String, T>> {
-        let value = self.take(key).unwrap_or_else(|| Value::new(None, super::Table::new()));
+        let value =
+            self.take_container(key).unwrap_or_else(|| Value::new(None, super::Table::new()));
         let table: BTreeMap<_, _> = self.table_of(key, value)?.into_iter().collect();
         let (mut levels, mut effective) = (Vec::new(), Hash::new());
         for (name, value) in table {

@@ -10,7 +10,9 @@ fn rows() -> Vec<(String, String)> {
         let (default, _) = rest.split_once(" |")?;
         Some((key.to_owned(), default.trim_matches('`').to_owned()))
     });
-    cells.filter(|(key, _)| !key.chars().any(char::is_uppercase)).collect()
+    // Other tables list variables and flags.
+    let is_key = |key: &str| !key.chars().any(char::is_uppercase) && !key.starts_with("--");
+    cells.filter(|(key, _)| is_key(key)).collect()
 }
 
 #[test]

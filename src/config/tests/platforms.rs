@@ -25,7 +25,7 @@ fn port_overrides_the_port_of_listen_but_not_its_host() {
     let cases = [("", "0.0.0.0:8888"), ("listen: 127.0.0.1:9000", "127.0.0.1:8888")];
     for (yaml, expected) in cases {
         let (config, effective) = load(yaml, &[("PORT", "8888")]).unwrap();
-        assert_eq!(config.listen.to_string(), expected);
+        assert_eq!(config.listen[0].to_string(), expected);
         assert_eq!(config.base_url.as_str(), "http://localhost:8888");
         assert!(effective.to_string().contains(expected), "{effective}");
     }
@@ -39,7 +39,7 @@ fn cloud_foundry_gives_the_base_url_and_less_time_to_stop() {
     assert_eq!(config.base_url.as_str(), "https://metrics.apps.example.com");
     assert_eq!(config.shutdown_grace, Duration::from_secs(7));
     assert_eq!(config.drain_wait, Duration::from_secs(2));
-    assert_eq!(config.listen.port(), 8080);
+    assert_eq!(config.listen[0].port(), 8080);
 
     let (config, _) = load("{base_url: 'https://x', shutdown_grace: 3s}", &variables).unwrap();
     assert_eq!(config.base_url.as_str(), "https://x");

@@ -42,7 +42,7 @@ fn the_program_can_be_deployed_as_a_tsuru_app() {
     let environment = [("PORT", "8888"), ("TSURU_APPNAME", "scrapebroker")];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let config = Config::load(None, environment).unwrap();
-    assert_eq!(config.listen.port(), 8888);
+    assert_eq!(config.listen[0].port(), 8888);
 }
 
 /// Adds parameters to a form in the encoding of Tsuru.

@@ -13,7 +13,7 @@ fn read(yaml: &str) -> (Read<MarathonSettings>, String, Vec<String>) {
     let mut mistakes = Mistakes::default();
     let mut section = Section::root(sources::file(&file).unwrap(), &mut mistakes);
     let settings = marathon(&mut section);
-    let effective: Yaml = section.finish();
+    let effective: Yaml = section.finish().settings;
     let mut text = String::new();
     YamlEmitter::new(&mut text).dump(&effective).unwrap();
     let mistakes = mistakes.0.into_iter().map(|it| format!("{}: {}", it.key, it.problem));

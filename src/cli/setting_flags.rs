@@ -1,0 +1,31 @@
+//! Flags that set keys of the configuration. They have the names that exporters use.
+
+use crate::config::Flags;
+
+/// They take precedence over variables and the file.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct SettingFlags {
+    /// Address and port of the main listener; may be repeated [key: listen]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    listen_addresses: Vec<String>,
+    /// Port of the first address of the main listener [key: listen]
+    #[arg(long = "web.listen-port", value_name = "PORT")]
+    listen_port: Option<String>,
+    /// Least severe level that is logged [key: log.level]
+    #[arg(long = "log.level", value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Format of the log: text or json [key: log.format]
+    #[arg(long = "log.format", value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl From<SettingFlags> for Flags {
+    fn from(flags: SettingFlags) -> Self {
+        Self {
+            listen_addresses: flags.listen_addresses,
+            listen_port: flags.listen_port,
+            log_level: flags.log_level,
+            log_format: flags.log_format,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Layers of settings: file, variables, platform, flags; several addresses of the main listener.
+
+use super::*;
+use crate::config::Flags;
+use yaml_rust2::YamlLoader;
+
+fn with_flags(yaml: &str, variables: &[(&str, &str)], flags: &Flags) -> Loaded {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("scrapebroker.yml");
+    std::fs::write(&file, yaml).unwrap();
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Config::load_effective(Some(&file), variables.iter().map(own), flags)
+}
+
+fn addresses(listen: &[&str]) -> Flags {
+    let listen_addresses = listen.iter().map(|it| (*it).to_owned()).collect();
+    Flags { listen_addresses, ..Flags::default() }
+}
+
+fn port(port: &str) -> Flags {
+    Flags { listen_port: Some(port.to_owned()), ..Flags::default() }
+}
+
+fn listen(yaml: &str, variables: &[(&str, &str)], flags: &Flags) -> Vec<String> {
+    let (config, _) = with_flags(yaml, variables, flags).unwrap();
+    config.listen.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_list_of_addresses_is_read_from_the_file_a_variable_and_flags() {
+    let both = ["127.0.0.1:80", "[::1]:81"];
+    for yaml in [
+        "listen: ['127.0.0.1:80', '[::1]:81']",
+        "listen: '127.0.0.1:80, [::1]:81'",
+        "listen: [127.0.0.1:80, '[::1]:81']",
+    ] {
+        assert_eq!(listen(yaml, &[], &Flags::default()), both, "{yaml}");
+    }
+    for text in ["127.0.0.1:80,[::1]:81", "[\"127.0.0.1:80\", \"[::1]:81\"]"] {
+        assert_eq!(listen("", &[("SCRAPEBROKER__LISTEN", text)], &Flags::default()), both);
+        assert_eq!(listen("", &[("LISTEN_ADDRESS", text)], &Flags::default()), both);
+    }
+    assert_eq!(listen("", &[], &addresses(&both)), both);
+    assert_eq!(listen("", &[], &addresses(&["127.0.0.1:80,[::1]:81"])), both);
+    let (config, effective) = with_flags("", &[], &addresses(&both)).unwrap();
+    assert_eq!(config.base_url.as_str(), "http://localhost:80");
+    let (again, _) = load(&effective.to_string(), &[]).unwrap();
+    assert_eq!(again.listen, config.listen);
+}
+
+#[test]
+fn a_host_name_is_resolved() {
+    let [address] = listen("listen: localhost:9121", &[], &Flags::default()).try_into().unwrap();
+    let address: std::net::SocketAddr = address.parse().unwrap();
+    assert!(address.ip().is_loopback() && address.port() == 9121, "{address}");
+}
+
+#[test]
+fn flags_override_the_platform_which_overrides_variables_which_override_the_file() {
+    let file = "listen: 127.0.0.1:1";
+    let exporter = ("LISTEN_ADDRESS", "127.0.0.1:2");
+    let own = ("SCRAPEBROKER__LISTEN", "127.0.0.1:3");
+    let platform = ("PORT", "4");
+    let none = Flags::default();
+    assert_eq!(listen(file, &[], &none), ["127.0.0.1:1"]);
+    assert_eq!(listen(file, &[exporter], &none), ["127.0.0.1:2"]);
+    assert_eq!(listen(file, &[exporter, own], &none), ["127.0.0.1:3"]);
+    assert_eq!(listen(file, &[exporter, own, platform], &none), ["127.0.0.1:4"]);
+    assert_eq!(listen(file, &[exporter, platform], &none), ["127.0.0.1:4"]);
+    assert_eq!(listen(file, &[exporter, own, platform], &port("5")), ["127.0.0.1:5"]);
+    assert_eq!(listen(file, &[exporter, own, platform], &addresses(&[":6"])), ["0.0.0.0:6"]);
+    assert_eq!(listen("listen: [':1', '[::]:2']", &[], &port("5")), ["0.0.0.0:5", "[::]:2"]);
+    let empty = Flags { listen_port: Some(String::new()), ..addresses(&["", " "]) };
+    assert_eq!(listen(file, &[], &empty), ["127.0.0.1:1"]);
+    let log =
+        Flags { log_level: Some("debug".to_owned()), log_format: Some("json".to_owned()), ..none };
+    let variable = ("SCRAPEBROKER__LOG", r#"{"level": "warn", "format": "text"}"#);
+    let (config, _) = with_flags("log: { level: error }", &[variable], &log).unwrap();
+    assert_eq!((&*config.log.level, config.log.format), ("debug", LogFormat::Json));
+}
+
+#[test]
+fn each_mistake_names_the_flag_or_variable() {
+    let flags = Flags {
+        listen_addresses: vec!["127.0.0.1:80".to_owned(), "x y".to_owned()],
+        listen_port: Some("70000".to_owned()),
+        log_level: Some("loud".to_owned()),
+        log_format: Some("xml".to_owned()),
+    };
+    let found = mistakes(with_flags("", &[], &flags));
+    let expected = [
+        ("--web.listen-port", "is given together with --web.listen-address"),
+        ("--web.listen-port", "`70000` is not a whole number from 0 to 65535"),
+        ("listen[1]", "(set by --web.listen-address)"),
+        ("log.level", "(set by --log.level)"),
+        ("log.format", "(set by --log.format)"),
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for ((key, problem), (expected_key, part)) in found.iter().zip(expected) {
+        assert!(key == expected_key && problem.contains(part), "{key}: {problem}");
+    }
+    let found = mistakes(load("", &[("LISTEN_ADDRESS", "1.2.3:80")]));
+    assert!(found[0].0 == "listen" && found[0].1.contains("(set by LISTEN_ADDRESS)"), "{found:?}");
+}
+
+#[test]
+fn addresses_that_exclude_each_other_are_mistakes() {
+    for (yaml, key, part) in [
+        ("listen: []", "listen", "is an empty list"),
+        ("listen: [':80', '127.0.0.1:80']", "listen[1]", "127.0.0.1:80 is given before"),
+        ("listen: ['[::1]:80', '[::]:80']", "listen[1]", "is given before"),
+        (
+            "listen: [':80', '[::1]:81']\nhealth_listen: '[::]:81'",
+            "health_listen",
+            "taken by listen",
+        ),
+        ("listen: [':80', x]", "listen[1]", "is not an IP address or name and a port"),
+        ("listen: -no-such-host.invalid:80", "listen", "cannot be resolved"),
+    ] {
+        let found = mistakes(load(yaml, &[]));
+        assert!(found.len() == 1 && found[0].0 == key && found[0].1.contains(part), "{found:?}");
+    }
+    let many: Vec<_> = (1..=17).map(|port| format!("':{port}'")).collect();
+    let found = mistakes(load(&format!("listen: [{}]", many.join(", ")), &[]));
+    assert!(found[0].1.contains("more than 16"), "{found:?}");
+    for yaml in ["listen: ['0.0.0.0:80', '[::]:80']", "listen: [':0', ':0']"] {
+        load(yaml, &[]).unwrap();
+    }
+}
+
+#[test]
+fn each_effective_value_is_shown_with_its_origin() {
+    let file = "{log: {level: warn}, routes: {gorouters: [{url: 'http://r/', username: u, password: p}]}, \
+                query: {pools: [{name: p, affinity: [source-ip], locators: [{static: ['http://a/', 'http://b/']}]}]}, \
+                external_exporters: [{host: e, params: {'match[]': ['{a=\"# b\"}', c]}}], \
+                prometheus: {remote_writes: {mimir: {url: 'http://m/', headers: {a.b: secret}}}, alertmanager_allow: []}}";
+    let variables = [
+        ("PORT", "9"),
+        ("SCRAPEBROKER__BROKER", r#"{"username": "u", "password": "correct horse"}"#),
+        ("VCAP_APPLICATION", r#"{"application_uris": ["m.example.com"]}"#),
+        ("SCRAPEBROKER__EXTERNAL_EXPORTERS", ""),
+    ];
+    let flags = Flags { log_format: Some("json".to_owned()), ..Flags::default() };
+    let (_, effective) = with_flags(file, &variables, &flags).unwrap();
+    let shown = effective.with_origins().to_string();
+    for line in [
+        "listen: \"0.0.0.0:9\" # default and PORT",
+        "base_url: \"https://m.example.com\" # VCAP_APPLICATION",
+        "health_listen: ~ # default",
+        "drain_wait: 2s # VCAP_APPLICATION",
+        "  level: warn # file",
+        "  format: json # --log.format",
+        "  username: u # SCRAPEBROKER__BROKER",
+        "  password: \"************\" # SCRAPEBROKER__BROKER",
+        "  catalog: ~ # default",
+        "    - url: \"http://r/\" # file",
+        "      username: u # file",
+        "  stale_after: 120s # default",
+        "        - source-ip # file",
+        "      hedge: auto # default",
+        "            - \"http://b/\" # file",
+        "        - \"{a=\\\"# b\\\"}\" # file",
+        "        a.b: \"************\" # file",
+        "      password: ~ # default",
+        "  alertmanager_allow: [] # file",
+    ] {
+        assert!(shown.lines().any(|it| it == line), "{line} in\n{shown}");
+    }
+    // The comments change no value.
+    let [parsed] = YamlLoader::load_from_str(&shown).unwrap().try_into().unwrap();
+    let [plain] = YamlLoader::load_from_str(&effective.to_string()).unwrap().try_into().unwrap();
+    assert_eq!(parsed, plain);
+    assert!(shown.lines().all(|line| line.ends_with(':') || line.contains(" # ")), "{shown}");
+}
