@@ -40,6 +40,7 @@ use crate::{
     http::access::Operator,
     provisioner::{PolicySettings, RemoteWrites, process::ProcessPaths, tsuru::TsuruSettings},
     scrape::{ScrapeLimits, ScrapeTimeouts},
+    telemetry::metrics::Namespace,
     tls::{ClientSettings, ListenerSettings},
 };
 use secrecy::SecretString;
@@ -148,6 +149,10 @@ pub struct Tls {
 pub struct Telemetry {
     /// Whether the own metrics contain promfetcher's four.
     pub promfetcher_names: bool,
+    /// Path of the own metrics on the main listener.
+    pub path: String,
+    /// Prefix of the own metrics.
+    pub namespace: Namespace,
 }
 
 /// `log`

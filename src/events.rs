@@ -53,7 +53,6 @@ use crate::{
 pub use evidence::ScrapeConnection;
 pub use metrics::{EventMetrics, Rejection};
 pub use post::{IdempotencyKey, InvalidKey, Post, PostError, Posted};
-pub use render::{ConvertError, convert};
 pub use scrape::{Exposition, ScrapeError, ScrapeRequest};
 pub use scraper_name::{ScraperName, ScraperNameError};
 pub use settings::{Collision, EventSettings, Redelivery, StartPolicy, Timestamps};

@@ -33,7 +33,20 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
             "tsuru",
         ],
     ),
-    ("config", &["domain", "tls", "discovery", "events", "provisioner", "query", "scrape", "http"]),
+    (
+        "config",
+        &[
+            "domain",
+            "telemetry",
+            "tls",
+            "discovery",
+            "events",
+            "provisioner",
+            "query",
+            "scrape",
+            "http",
+        ],
+    ),
 ];
 
 /// Modules that may import all others.

@@ -25,10 +25,11 @@ use crate::{
         browser::OwnOrigin,
         doc::Doc,
         events::{EventsParts, EventsState},
-        health::{Health, OwnMetrics},
+        health::Health,
         lifecycle::Lifecycle,
         osb::OsbState,
         overview::Overview,
+        own_metrics::OwnMetrics,
         pools::Pools,
         prometheus::Prometheus,
         routes::Routes,
@@ -40,10 +41,7 @@ use crate::{
     query::{Pool, PrometheusClient, ServerStates, Summaries},
     scrape::{self, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory},
     store::Store,
-    telemetry::{
-        OwnScrapeMetrics,
-        metrics::{self as own_metrics, Format},
-    },
+    telemetry::metrics,
     tls,
     tsuru::TsuruApi,
 };
@@ -113,6 +111,7 @@ pub(super) struct HttpData {
     pub(super) health: web::Data<Health>,
     pub(super) overview: web::Data<Overview>,
     pub(super) doc: web::Data<Doc>,
+    pub(super) own_metrics: OwnMetrics,
     pub(super) osb: web::Data<OsbState>,
     pub(super) tsuru: web::Data<TsuruState>,
     pub(super) leftovers: web::Data<Leftovers>,
@@ -167,7 +166,7 @@ impl Components {
         loops.spawn_local(warnings::log_first_table(discovery.table.clone(), shutdown.clone()));
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
-        let mut registry = own_metrics::registry();
+        let mut registry = metrics::registry();
         let server_states = ServerStates::register(&mut registry);
         let (query_pools, reloaders) = QueryPools::open(config, &mut registry)?;
         let certificates = [reloader].into_iter().chain(listeners_keeper).chain(reloaders);
@@ -214,7 +213,6 @@ impl Components {
         let (table, bound) = (discovery.table.clone(), broker.binding_table());
         let stale_after = config.routes.settings.stale_after;
         UpMetric { table, bound, stale_after }.register(&mut registry);
-        let own_scrapes = OwnScrapeMetrics::register(&mut registry);
         BindingMetrics::register(&mut registry, broker.binding_table());
         let last = Arc::new(ScrapeHistory::default());
         loops.spawn_local(prune_metrics_and_history(
@@ -240,11 +238,11 @@ impl Components {
             exporters,
             access,
             process_metrics,
-            own_metrics: Arc::new(move |accept| {
-                let format = Format::negotiate(accept);
-                let text = own_scrapes.observe(|| own_metrics::render(&registry, format))?;
-                Ok((format.content_type(), text))
-            }),
+            own_metrics: OwnMetrics::new(
+                registry,
+                config.telemetry.path.clone(),
+                config.telemetry.namespace.clone(),
+            ),
             sd_metrics,
             scrape_url: Arc::default(),
             backends,
@@ -291,6 +289,7 @@ impl Components {
             provisioner: config.prometheus.provisioner.as_str(),
             started: self.started,
             warning: self.warning,
+            metrics_path: config.telemetry.path.clone(),
         };
         let sd = Sd::new(SdSettings {
             table: self.discovery.table.clone(),
@@ -313,7 +312,9 @@ impl Components {
             doc: web::Data::new(Doc {
                 base_url: config.base_url.clone(),
                 access: self.access.clone(),
+                metrics_path: config.telemetry.path.clone(),
             }),
+            own_metrics: self.own_metrics.clone(),
             osb: web::Data::new(OsbState {
                 broker: self.broker.clone(),
                 credentials: credentials(config),
@@ -388,7 +389,6 @@ impl Components {
         Health {
             lifecycle: self.lifecycle.clone(),
             table: self.discovery.table.clone(),
-            own_metrics: Arc::clone(&self.own_metrics),
             warning: self.warning,
         }
     }

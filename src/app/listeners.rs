@@ -134,6 +134,7 @@ impl<'a> Listeners<'a> {
                 .app_data(web::Data::new(query_client()))
                 .configure(http::apps::configure)
                 .configure(http::health::configure)
+                .configure(|config| http::own_metrics::configure(config, &data.own_metrics))
                 .configure(http::reload::configure)
                 .configure(http::overview::configure)
                 .configure(http::doc::configure)

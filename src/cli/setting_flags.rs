@@ -11,6 +11,12 @@ pub(super) struct SettingFlags {
     /// Port of the first address of the main listener [key: listen]
     #[arg(long = "web.listen-port", value_name = "PORT")]
     listen_port: Option<String>,
+    /// Path of Scrapebroker's own metrics [key: telemetry.path]
+    #[arg(long = "web.telemetry-path", value_name = "PATH")]
+    telemetry_path: Option<String>,
+    /// Prefix of the names of Scrapebroker's own metrics [key: telemetry.namespace]
+    #[arg(long = "metric.namespace", value_name = "PREFIX")]
+    namespace: Option<String>,
     /// Least severe level that is logged [key: log.level]
     #[arg(long = "log.level", value_name = "LEVEL")]
     log_level: Option<String>,
@@ -24,6 +30,8 @@ impl From<SettingFlags> for Flags {
         Self {
             listen_addresses: flags.listen_addresses,
             listen_port: flags.listen_port,
+            telemetry_path: flags.telemetry_path,
+            namespace: flags.namespace,
             log_level: flags.log_level,
             log_format: flags.log_format,
         }

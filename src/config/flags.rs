@@ -15,6 +15,10 @@ pub struct Flags {
     pub listen_addresses: Vec<String>,
     /// `--web.listen-port`
     pub listen_port: Option<String>,
+    /// `--web.telemetry-path`
+    pub telemetry_path: Option<String>,
+    /// `--metric.namespace`
+    pub namespace: Option<String>,
     /// `--log.level`
     pub log_level: Option<String>,
     /// `--log.format`
@@ -34,6 +38,8 @@ impl Flags {
             _ => set(table, LISTEN_ADDRESS, &["listen"], ValueKind::Array(addresses)),
         }
         for (flag, path, value) in [
+            ("--web.telemetry-path", ["telemetry", "path"], &self.telemetry_path),
+            ("--metric.namespace", ["telemetry", "namespace"], &self.namespace),
             ("--log.level", ["log", "level"], &self.log_level),
             ("--log.format", ["log", "format"], &self.log_format),
         ] {

@@ -19,6 +19,7 @@ use crate::{
     },
     http::access::Operator,
     scrape::{ScrapeLimits, ScrapeTimeouts},
+    telemetry::metrics::Namespace,
     tls::{ClientSettings, ListenerSettings, Pem},
 };
 use std::net::SocketAddr;
@@ -49,10 +50,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     // Users of oneShotMetricsServer set this variable. Other programs have variables of this name too.
     let log_level = platform_env.log_level.filter(|_| has_listener(&events));
     let log = s.section("log", |s| log(s, log_level));
-    let telemetry = s.section("telemetry", |s| {
-        let promfetcher_names = s.value("promfetcher_names", "true", values::flag);
-        Ok(Telemetry { promfetcher_names: promfetcher_names? })
-    });
+    let telemetry = s.section("telemetry", |s| telemetry(s, &base_url));
     let database_url = database_url(s, platform_env.database_url);
     let database = s.section("database", |s| {
         let max_connections = s.value("max_connections", "10", number(1..=10_000));
@@ -268,6 +266,19 @@ fn log(s: &mut Section<'_>, of_events: Option<&str>) -> Read<Log> {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let format = s.value("format", "text", values::choice(&formats));
     Ok(Log { level: level?, format: format? })
+}
+
+fn telemetry(s: &mut Section<'_>, base_url: &Read<BaseUrl>) -> Read<Telemetry> {
+    let path = s.value("path", "/metrics", values::telemetry_path);
+    let namespace = s.value("namespace", Namespace::DEFAULT, str::parse);
+    let promfetcher_names = s.value("promfetcher_names", "true", values::flag);
+    if let (Ok(path), Ok(base_url)) = (&path, base_url)
+        && !base_url.path().is_empty()
+        && values::first_segment(path) == values::first_segment(base_url.path())
+    {
+        s.mistake("path", "must not begin like the path of base_url, which is removed");
+    }
+    Ok(Telemetry { promfetcher_names: promfetcher_names?, path: path?, namespace: namespace? })
 }
 
 fn database_url(

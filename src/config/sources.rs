@@ -58,7 +58,8 @@ pub(super) fn syntax(error: &ScanError) -> String {
 }
 
 /// Variables that exporters use, and the keys that they set.
-const OF_EXPORTERS: [(&str, &[&str]); 1] = [("LISTEN_ADDRESS", &["listen"])];
+const OF_EXPORTERS: [(&str, &[&str]); 2] =
+    [("LISTEN_ADDRESS", &["listen"]), ("WEB_TELEMETRY_PATH", &["telemetry", "path"])];
 
 /// Overrides `table` with the settings of `environment`. An empty variable counts as not set. A
 /// variable with the name of a key takes precedence over one of exporters, which other programs use

@@ -251,10 +251,38 @@ const OWN_PATHS: [&str; 18] = [
 /// paths: otherwise the server could not tell whether a proxy has removed it from a request.
 pub(super) fn own_base_url(text: &str) -> Result<BaseUrl, String> {
     let base_url: BaseUrl = text.parse()?;
-    let first = base_url.path().split('/').nth(1).unwrap_or_default();
+    let first = first_segment(base_url.path());
     match OWN_PATHS.contains(&first) {
         true => Err(format!("must have another path: /{first} is a path of Scrapebroker itself")),
         false => Ok(base_url),
+    }
+}
+
+/// The text between the first two slashes.
+pub(super) fn first_segment(path: &str) -> &str {
+    path.split('/').nth(1).unwrap_or_default()
+}
+
+/// Parses the path of the own metrics. It must not begin like another path of Scrapebroker.
+pub(super) fn telemetry_path(text: &str) -> Result<String, String> {
+    let Some(segments) = text.strip_prefix('/') else {
+        return Err("must begin with a slash".to_owned());
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_segment =
+        |it: &str| !it.is_empty() && !matches!(it, "." | "..") && it.bytes().all(is_plain);
+    if text.len() > 256 || !segments.split('/').all(is_segment) {
+        return Err(
+            "is not a path; write letters, digits and -._~ between single slashes, as in /metrics"
+                .to_owned(),
+        );
+    }
+    match first_segment(text) {
+        "metrics" => Ok(text.to_owned()),
+        first if OWN_PATHS.contains(&first) => {
+            Err(format!("must be another path: /{first} is a path of Scrapebroker itself"))
+        }
+        _ => Ok(text.to_owned()),
     }
 }
 

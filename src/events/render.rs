@@ -3,49 +3,7 @@
 
 use super::selection::SelectedSample;
 use crate::domain::EventLabels;
-use exposition::{AddedLabels, Format, Limits, Merge, OutputFormat, Reader};
-use flate2::{Compression, write::GzEncoder};
-use std::{fmt::Write as _, io::Write as _};
-
-/// Size of the pieces in which a response is written, in bytes.
-const CHUNK: usize = 64 << 10;
-
-/// Reasons why families cannot be written in a format.
-#[derive(Debug, thiserror::Error)]
-pub enum ConvertError {
-    #[error(transparent)]
-    Exposition(#[from] exposition::Error),
-    #[error(transparent)]
-    Compression(#[from] std::io::Error),
-}
-
-/// Writes families of text format 0.0.4 in another format, optionally compressed.
-///
-/// # Errors
-/// The text is no exposition. Texts of [`render`] are.
-pub fn convert(
-    text: String,
-    output: OutputFormat,
-    has_gzip: bool,
-) -> Result<Vec<u8>, ConvertError> {
-    let limits = Limits { max_samples: 0, ..Limits::default() };
-    let body = Reader::new(output, limits).parse(text, Format::Text004, AddedLabels::new([]))?;
-    let mut merge = Merge::new(output, vec![body]);
-    let mut bytes = Vec::new();
-    if !has_gzip {
-        while merge.next_chunk(&mut bytes, CHUNK) {}
-        return Ok(bytes);
-    }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    loop {
-        bytes.clear();
-        let has_bytes = merge.next_chunk(&mut bytes, CHUNK);
-        encoder.write_all(&bytes)?;
-        if !has_bytes {
-            return Ok(encoder.finish()?);
-        }
-    }
-}
+use std::fmt::Write as _;
 
 /// What a response shows of a queue.
 #[derive(Debug)]

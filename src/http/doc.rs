@@ -20,6 +20,8 @@ pub struct Doc {
     /// The public URL without a trailing slash.
     pub base_url: BaseUrl,
     pub access: Access,
+    /// Path of Scrapebroker's own metrics.
+    pub metrics_path: String,
 }
 
 #[derive(Template)]
@@ -30,6 +32,7 @@ struct DocPage<'a> {
     /// The `curl` command of the examples.
     curl: &'static str,
     base_url: &'a str,
+    metrics_path: &'a str,
     scheme: &'a str,
     authority: &'a str,
     token_required: bool,
@@ -61,6 +64,7 @@ async fn show(request: HttpRequest, doc: web::Data<Doc>) -> HttpResponse {
         base,
         curl: if token_required { CURL_WITH_TOKEN } else { "curl" },
         base_url: doc.base_url.as_str(),
+        metrics_path: &doc.metrics_path,
         scheme: doc.base_url.scheme(),
         authority: &doc.base_url.target(),
         token_required,

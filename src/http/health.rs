@@ -1,30 +1,23 @@
-//! Health, readiness and Scrapebroker's own metrics.
+//! Health and readiness.
 
 use crate::{
     discovery::RouteTable,
     http::{lifecycle::Lifecycle, read_only, readiness},
 };
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
-use std::{fmt, sync::Arc};
-
-/// Renders Scrapebroker's own metrics for an `Accept` header. Returns the content type and the
-/// body.
-pub type OwnMetrics = Arc<dyn Fn(&str) -> Result<(&'static str, String), fmt::Error> + Send + Sync>;
+use actix_web::{HttpResponse, http::header, web};
 
 /// State of the handlers, shared by all workers.
 #[derive(Clone)]
 pub struct Health {
     pub lifecycle: Lifecycle,
     pub table: RouteTable,
-    pub own_metrics: OwnMetrics,
     /// Set if bindings are stored on a disk that may be lost.
     pub warning: Option<&'static str>,
 }
 
-/// Adds `/metrics`, `/-/healthy`, its other names, and `/-/ready`. Requires [`Health`] as app data.
+/// Adds `/-/healthy`, its other names, and `/-/ready`. Requires [`Health`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(read_only("/metrics", own_metrics))
         .service(read_only("/-/healthy", healthy))
         .service(read_only("/-/ready", ready))
         // Names that exporters and platforms use.
@@ -64,15 +57,4 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         text.push_str(&format!("warning: {warning}\n"));
     }
     response.content_type(header::ContentType::plaintext()).body(text)
-}
-
-async fn own_metrics(request: HttpRequest, health: web::Data<Health>) -> HttpResponse {
-    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    match (health.own_metrics)(accept.unwrap_or_default()) {
-        Ok((content_type, text)) => HttpResponse::Ok().content_type(content_type).body(text),
-        Err(error) => {
-            tracing::error!(%error, "own metrics could not be written");
-            HttpResponse::InternalServerError().body("own metrics could not be written\n")
-        }
-    }
 }

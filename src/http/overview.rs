@@ -46,6 +46,8 @@ pub struct Overview {
     pub started: Instant,
     /// Set if bindings are stored on a disk that may be lost.
     pub warning: Option<&'static str>,
+    /// Path of Scrapebroker's own metrics.
+    pub metrics_path: String,
 }
 
 #[derive(Template)]
@@ -53,6 +55,7 @@ pub struct Overview {
 struct OverviewPage<'a> {
     layout: Layout<'a>,
     twin: &'a OverviewTwin,
+    metrics_path: &'a str,
     uptime: Duration,
     /// Whether to offer a login for the details. False if the request contained credentials.
     offer_login: bool,
@@ -112,6 +115,7 @@ async fn show(
     let page = OverviewPage {
         layout,
         twin: &twin,
+        metrics_path: &overview.metrics_path,
         uptime: overview.started.elapsed(),
         offer_login: !has_credentials,
     };

@@ -13,7 +13,7 @@ use prometheus_client::{
     },
     registry::{Metric, Registry},
 };
-use std::fmt::{self, Write};
+use std::{fmt, str::FromStr};
 
 /// A registry that contains `scrapebroker_build_info` and `process_*`.
 pub fn registry() -> Registry {
@@ -116,78 +116,69 @@ pub fn encode_families<L: EncodeLabelSet, M: EncodeMetric>(
     metrics.try_for_each(|(labels, metric)| metric.encode(family.encode_family(&labels)?))
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Text format 0.0.4.
-    Text,
-    /// OpenMetrics 1.0.0.
-    OpenMetrics,
+/// Prefix of the names of all own metrics, except for those of promfetcher and `process_*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// The namespace in which modules register their metrics.
+    pub const DEFAULT: &'static str = "scrapebroker";
+    /// Maximum length, in bytes.
+    const MAX_LEN: usize = 64;
+    /// Names of other own metrics begin with these prefixes.
+    const OTHERS: [&'static str; 2] = ["process", "promfetch"];
 }
 
-impl Format {
-    /// Selects the format for an `Accept` header. OpenMetrics is used if the header contains it.
-    pub fn negotiate(accept: &str) -> Self {
-        let media_type = |entry: &str| {
-            let name = entry.split(';').next().unwrap_or_default().trim();
-            name.eq_ignore_ascii_case("application/openmetrics-text")
-        };
-        if accept.split(',').any(media_type) { Self::OpenMetrics } else { Self::Text }
+impl Default for Namespace {
+    fn default() -> Self {
+        Self(Self::DEFAULT.to_owned())
     }
+}
 
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+impl FromStr for Namespace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_word = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
+        if !is_word || !begins || text.ends_with('_') || text.len() > Self::MAX_LEN {
+            return Err(format!(
+                "is not a prefix of metrics: write at most {} letters, digits and _, with a letter \
+                 first and no _ at the end",
+                Self::MAX_LEN
+            ));
         }
+        if Self::OTHERS.iter().any(|other| text.starts_with(other)) {
+            return Err("must not begin like other metrics: process or promfetch".to_owned());
+        }
+        Ok(Self(text.to_owned()))
     }
 }
 
-/// Renders all families of `registry`.
+/// Renders all families of `registry` as OpenMetrics, with the names of `namespace`.
 ///
 /// # Errors
 /// Returns an error only if a collector fails.
-pub fn render(registry: &Registry, format: Format) -> Result<String, fmt::Error> {
-    let mut openmetrics = String::new();
-    encode(&mut openmetrics, registry)?;
-    Ok(match format {
-        Format::OpenMetrics => openmetrics,
-        Format::Text => as_text(&openmetrics),
-    })
+pub fn render(registry: &Registry, namespace: &Namespace) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    encode(&mut text, registry)?;
+    Ok(if namespace.0 == Namespace::DEFAULT { text } else { renamed(&text, &namespace.0) })
 }
 
-/// Converts the output of prometheus-client to text format 0.0.4. There, a family has the name of
-/// its samples, `# UNIT` and `# EOF` are not allowed, and an info is a gauge.
-fn as_text(openmetrics: &str) -> String {
-    let mut text = String::with_capacity(openmetrics.len());
-    let lines: Vec<&str> = openmetrics.lines().collect();
-    let type_of = |family: &str| {
-        lines
-            .iter()
-            .find_map(|line| line.strip_prefix("# TYPE ")?.strip_prefix(family)?.strip_prefix(' '))
-    };
-    for line in &lines {
-        let Some(comment) = line.strip_prefix("# ") else {
-            text.push_str(line);
-            text.push('\n');
-            continue;
-        };
-        let mut words = comment.splitn(3, ' ');
-        let (Some(kind @ ("HELP" | "TYPE")), Some(family), Some(rest)) =
-            (words.next(), words.next(), words.next())
-        else {
-            continue;
-        };
-        let (suffix, written) = match type_of(family) {
-            Some("counter") => ("_total", rest),
-            Some("info") if kind == "TYPE" => ("_info", "gauge"),
-            Some("info") => ("_info", rest),
-            Some("unknown") if kind == "TYPE" => ("", "untyped"),
-            _ => ("", rest),
-        };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "# {kind} {family}{suffix} {written}");
+/// Replaces the default namespace. A name is the first word of a sample, and the second one after
+/// `# HELP`, `# TYPE` or `# UNIT`. `text` is the output of prometheus-client.
+fn renamed(text: &str, namespace: &str) -> String {
+    let mut renamed = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let comments = ["# HELP ", "# TYPE ", "# UNIT "];
+        let start = comments.into_iter().find(|start| line.starts_with(start)).unwrap_or_default();
+        let name = line.strip_prefix(start).and_then(|rest| rest.strip_prefix(Namespace::DEFAULT));
+        match name.filter(|rest| rest.starts_with('_')) {
+            Some(rest) => renamed.extend([start, namespace, rest]),
+            None => renamed.push_str(line),
+        }
     }
-    text
+    renamed
 }
 
 /// `process_*` metrics, as in Prometheus client libraries.
@@ -246,30 +237,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_format_has_the_family_names_of_its_samples() {
+    fn a_namespace_replaces_the_default_prefix_of_names_only() {
         let mut registry = registry();
-        registry.register("things", "Things counted", Counter::<u64>::default());
-        let text = render(&registry, Format::Text).unwrap();
+        let help = "Things of scrapebroker_things";
+        registry.register("scrapebroker_things", help, Counter::<u64>::default());
+        registry.register("scrapebrokers", "Others", Counter::<u64>::default());
+        let text = render(&registry, &Namespace::default()).unwrap();
+        assert!(text.contains("scrapebroker_build_info{") && text.ends_with("# EOF\n"), "{text}");
+        let text = render(&registry, &"demo".parse().unwrap()).unwrap();
         for expected in [
-            "# TYPE things_total counter\nthings_total 0\n",
-            "# TYPE scrapebroker_build_info gauge\n",
-            "# TYPE process_cpu_seconds_total counter\n",
+            "# HELP demo_things Things of scrapebroker_things.\n# TYPE demo_things counter\ndemo_things_total 0\n",
+            "# TYPE scrapebrokers counter\nscrapebrokers_total 0\n",
+            "\ndemo_build_info{",
             "# TYPE process_open_fds gauge\n",
         ] {
             assert!(text.contains(expected), "{expected} in {text}");
         }
-        assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
-        let openmetrics = render(&registry, Format::OpenMetrics).unwrap();
-        assert!(openmetrics.ends_with("# EOF\n"), "{openmetrics}");
+        assert_eq!(text.matches("scrapebroker_").count(), 1, "{text}");
     }
 
     #[test]
-    fn openmetrics_requires_an_accept_header() {
-        let prometheus =
-            "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
-        assert_eq!(Format::negotiate(prometheus), Format::OpenMetrics);
-        for other in ["", "*/*", "text/html,*/*;q=0.8", "text/plain"] {
-            assert_eq!(Format::negotiate(other), Format::Text, "{other}");
+    fn a_namespace_is_a_prefix_of_metric_names() {
+        for good in ["demo", "bec", "a", "My_App2", "a__b", &"x".repeat(64)] {
+            good.parse::<Namespace>().unwrap();
+        }
+        let long = "x".repeat(65);
+        for bad in ["", "_a", "a_", "1a", "a:b", "a-b", "ä", "process", "promfetcher", &long] {
+            assert!(bad.parse::<Namespace>().is_err(), "{bad}");
         }
     }
 }

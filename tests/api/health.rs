@@ -1,8 +1,10 @@
 //! Health, readiness, the metrics of the program itself, and pages.
 
 use crate::{promtool, test_app::*};
+use exposition::{AddedLabels, Format, Limits, Merge, OutputFormat, Reader};
 use serde_json::json;
-use support::*;
+use std::io::Read;
+use support::{programs::Prometheus, *};
 
 #[actix_web::test]
 async fn without_route_sources_the_program_is_healthy_and_ready() {
@@ -149,4 +151,118 @@ async fn the_metrics_of_promfetcher_can_be_left_out() {
     assert_eq!(own.lines("scrapebroker_instances_scraped_total 2").len(), 1);
     let (code, findings) = promtool::check(&own.body);
     assert_eq!((code, &*findings), (Some(0), ""));
+}
+
+fn gunzip(packed: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(packed).read_to_end(&mut plain).unwrap();
+    plain
+}
+
+#[actix_web::test]
+async fn own_metrics_are_written_in_every_format_and_compressed() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    app.get("/v1/apps/app-guid/metrics").await;
+    let formats = [
+        ("", Format::Text004),
+        ("text/plain;version=1.0.0", Format::Text100),
+        ("application/openmetrics-text;version=0.0.1", Format::OpenMetrics001),
+        ("application/openmetrics-text;version=1.0.0", Format::OpenMetrics100),
+        (
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+            Format::Protobuf,
+        ),
+    ];
+    for (accept, format) in formats {
+        let mut bodies = Vec::new();
+        for encoding in ["identity", "gzip"] {
+            let headers = [("Accept", accept), ("Accept-Encoding", encoding)];
+            let own = app.get_with("/metrics", &headers).await;
+            let content_type = OutputFormat::new(format).content_type();
+            assert_eq!(own.headers["content-type"], content_type, "{accept}");
+            assert_eq!(own.headers["vary"], "Accept, Accept-Encoding");
+            let body = match encoding {
+                "gzip" => {
+                    assert_eq!(own.headers["content-encoding"], "gzip");
+                    gunzip(&own.body)
+                }
+                _ => own.body.clone(),
+            };
+            // A reader of the format accepts it, and finds the same families as text.
+            let output = OutputFormat::default();
+            let reader = Reader::new(output, Limits { max_samples: 0, ..Limits::default() });
+            let body = reader.parse(body, format, AddedLabels::new([])).unwrap();
+            let mut merge = Merge::new(output, vec![body]);
+            let mut text = Vec::new();
+            while merge.next_chunk(&mut text, 1 << 20) {}
+            bodies.push(String::from_utf8(text).unwrap());
+        }
+        for text in bodies {
+            for line in [
+                "# TYPE scrapebroker_instances_scraped_total counter",
+                "scrapebroker_instances_scraped_total 1",
+                "# TYPE scrapebroker_scrape_duration_seconds histogram",
+                "# TYPE scrapebroker_build_info gauge",
+                "# TYPE process_open_fds gauge",
+            ] {
+                assert!(text.lines().any(|it| it == line), "{line} in {accept}: {text}");
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn own_metrics_have_the_configured_path_and_namespace() {
+    let instance = Instance::with_metrics("scrapebroker_a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[
+        routes.setting(),
+        ("TELEMETRY__PATH", "/own/metrics".to_owned()),
+        ("TELEMETRY__NAMESPACE", "demo".to_owned()),
+    ])
+    .await;
+    assert_eq!(app.get("/metrics").await.status, 404);
+    let merged = app.get("/v1/apps/app-guid/metrics").await;
+    for series in ["scrapebroker_instance_up{", "scrapebroker_a{"] {
+        assert_eq!(merged.lines(series).len(), 1, "{}", merged.text());
+    }
+    let own = app.get("/own/metrics/").await;
+    for line in ["demo_exporter_scrapes_total 1", "demo_up 1", "demo_instances_scraped_total 1"] {
+        assert_eq!(own.lines(line), [line], "{}", own.text());
+    }
+    for start in [
+        "demo_build_info{",
+        "demo_exporter_scrape_duration_seconds_count ",
+        "demo_exporter_last_scrape_duration_seconds ",
+        "process_open_fds ",
+        "promfetch_metric_fetch_success_total{",
+    ] {
+        assert_eq!(own.lines(start).len(), 1, "{start}");
+    }
+    assert!(!own.text().contains("scrapebroker_"), "{}", own.text());
+    let (code, findings) = promtool::check(&own.body);
+    assert!(matches!(code, Some(0 | 3)), "{findings}");
+    for page in ["/", "/doc"] {
+        let page = app.get(page).await.text();
+        assert!(page.contains("<a href=\"/own/metrics\">/own/metrics</a>"), "{page}");
+    }
+}
+
+#[actix_web::test]
+async fn a_real_prometheus_scrapes_the_own_metrics_in_its_preferred_formats() {
+    let app = spawn_app(&[("TELEMETRY__PATH", "/own".to_owned())]).await;
+    // With this feature Prometheus requests protobuf, and otherwise OpenMetrics.
+    for features in [&["native-histograms"][..], &[]] {
+        let config = format!(
+            "- {{job_name: own, metrics_path: /own, static_configs: [{{targets: ['{}']}}]}}",
+            app.address
+        );
+        let prometheus = Prometheus::start_with(features, &config);
+        let up = prometheus.query("up{job=\"own\"} == 1").await;
+        assert_eq!(up.len(), 1, "{features:?}");
+        let scrapes = prometheus.query("scrapebroker_exporter_scrapes_total > 0").await;
+        assert_eq!(scrapes.len(), 1, "{features:?}");
+    }
 }

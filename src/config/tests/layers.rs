@@ -1,7 +1,7 @@
 //! Layers of settings: file, variables, platform, flags; several addresses of the main listener.
 
 use super::*;
-use crate::config::Flags;
+use crate::{config::Flags, telemetry::metrics::Namespace};
 use yaml_rust2::YamlLoader;
 
 fn with_flags(yaml: &str, variables: &[(&str, &str)], flags: &Flags) -> Loaded {
@@ -43,7 +43,7 @@ fn a_list_of_addresses_is_read_from_the_file_a_variable_and_flags() {
     assert_eq!(listen("", &[], &addresses(&both)), both);
     assert_eq!(listen("", &[], &addresses(&["127.0.0.1:80,[::1]:81"])), both);
     let (config, effective) = with_flags("", &[], &addresses(&both)).unwrap();
-    assert_eq!(config.base_url.as_str(), "http://localhost:80");
+    assert_eq!(config.base_url.as_str(), "http://localhost");
     let (again, _) = load(&effective.to_string(), &[]).unwrap();
     assert_eq!(again.listen, config.listen);
 }
@@ -84,6 +84,8 @@ fn each_mistake_names_the_flag_or_variable() {
     let flags = Flags {
         listen_addresses: vec!["127.0.0.1:80".to_owned(), "x y".to_owned()],
         listen_port: Some("70000".to_owned()),
+        telemetry_path: Some("metrics".to_owned()),
+        namespace: Some("a-b".to_owned()),
         log_level: Some("loud".to_owned()),
         log_format: Some("xml".to_owned()),
     };
@@ -94,6 +96,8 @@ fn each_mistake_names_the_flag_or_variable() {
         ("listen[1]", "(set by --web.listen-address)"),
         ("log.level", "(set by --log.level)"),
         ("log.format", "(set by --log.format)"),
+        ("telemetry.path", "must begin with a slash (set by --web.telemetry-path)"),
+        ("telemetry.namespace", "(set by --metric.namespace)"),
     ];
     assert_eq!(found.len(), expected.len(), "{found:?}");
     for ((key, problem), (expected_key, part)) in found.iter().zip(expected) {
@@ -126,6 +130,40 @@ fn addresses_that_exclude_each_other_are_mistakes() {
     for yaml in ["listen: ['0.0.0.0:80', '[::]:80']", "listen: [':0', ':0']"] {
         load(yaml, &[]).unwrap();
     }
+}
+
+#[test]
+fn the_path_and_namespace_of_own_metrics_are_set_by_all_layers() {
+    let telemetry = |yaml: &str, variables: &[(&str, &str)], flags: &Flags| {
+        let (config, _) = with_flags(yaml, variables, flags).unwrap();
+        (config.telemetry.path, config.telemetry.namespace)
+    };
+    let none = Flags::default();
+    let demo = || "demo".parse().unwrap();
+    assert_eq!(telemetry("", &[], &none), ("/metrics".to_owned(), Namespace::default()));
+    let file = "telemetry: { path: /a, namespace: demo }";
+    assert_eq!(telemetry(file, &[], &none), ("/a".to_owned(), demo()));
+    let exporter = ("WEB_TELEMETRY_PATH", "/b");
+    assert_eq!(telemetry(file, &[exporter], &none).0, "/b");
+    let own = ("SCRAPEBROKER__TELEMETRY__PATH", "/c");
+    assert_eq!(telemetry(file, &[exporter, own], &none).0, "/c");
+    let flags =
+        Flags { telemetry_path: Some("/d".to_owned()), namespace: Some("bec".to_owned()), ..none };
+    let expected = ("/d".to_owned(), "bec".parse().unwrap());
+    assert_eq!(telemetry(file, &[exporter, own], &flags), expected);
+}
+
+#[test]
+fn the_path_of_own_metrics_is_no_other_path() {
+    for good in ["/metrics", "/metrics/own", "/a/b-c_d.e~f", "/metricsx", "/v3/apps"] {
+        load(&format!("telemetry: {{ path: {good} }}"), &[]).unwrap();
+    }
+    for bad in ["/", "/a/", "//a", "/a/../b", "/a?b", "/{a}", "/a b", "/v1/x", "/-/x", "/healthz"] {
+        let found = mistakes(load(&format!("telemetry: {{ path: '{bad}' }}"), &[]));
+        assert!(found.len() == 1 && found[0].0 == "telemetry.path", "{bad}: {found:?}");
+    }
+    let yaml = "{ base_url: 'https://x/a/b', telemetry: { path: /a/metrics } }";
+    assert!(mistakes(load(yaml, &[]))[0].1.contains("must not begin like the path of base_url"));
 }
 
 #[test]

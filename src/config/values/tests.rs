@@ -11,7 +11,7 @@ fn addresses_are_written_with_and_without_a_host() {
     for (input, expected) in cases {
         assert_eq!(address(input).unwrap().to_string(), expected, "{input}");
     }
-    for wrong in ["8085", "localhost:8085", "0.0.0.0", "::", ":99999", "0.0.0.0:8085/x", ":"] {
+    for wrong in ["8085", "localhost", "0.0.0.0", "::", ":99999", "0.0.0.0:8085/x", ":"] {
         assert!(address(wrong).unwrap_err().contains(wrong), "{wrong}");
     }
 }

@@ -103,7 +103,7 @@ mod tests {
         metrics.rejected(Rejection::Pending);
         metrics.acknowledged(AckBy::Close);
         metrics.folded(Collision::Sum, 3);
-        let text = metrics::render(&registry, metrics::Format::Text).unwrap();
+        let text = metrics::render(&registry, &metrics::Namespace::default()).unwrap();
         for expected in [
             "scrapebroker_events_pending{scraper=\"10.0.0.7\"} 1\n",
             "scrapebroker_events_oldest_pending_seconds{scraper=\"10.0.0.7\"} 3.",

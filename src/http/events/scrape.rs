@@ -2,8 +2,8 @@
 
 use super::{EventsError, EventsState, is_browser, memory::ReservedBody, parameters};
 use crate::{
-    events::{self, Exposition, ScrapeConnection, ScrapeRequest, Timestamps},
-    http::accept::accepts_gzip,
+    events::{Exposition, ScrapeConnection, ScrapeRequest, Timestamps},
+    http::exposition_body::Accepted,
     telemetry::running::Use,
 };
 use actix_web::{
@@ -14,6 +14,7 @@ use actix_web::{
     },
     web,
 };
+use exposition::Format;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -119,19 +120,11 @@ fn respond(
     exposition: Exposition,
     state: &EventsState,
 ) -> Result<HttpResponse, EventsError> {
-    let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
-    let output = exposition::negotiate(text(header::ACCEPT));
-    let has_gzip = accepts_gzip(text(header::ACCEPT_ENCODING).unwrap_or_default());
-    let bytes = events::convert(exposition.text, output, has_gzip);
+    let accepted = Accepted::by(headers);
+    let bytes = accepted.convert(exposition.text, Format::Text004);
     let bytes = bytes.map_err(|error| EventsError::Render(error.to_string()))?;
-    let mut response = HttpResponse::Ok();
-    response
-        .insert_header((header::CONTENT_TYPE, &*output.content_type()))
-        .insert_header((header::VARY, "Accept, Accept-Encoding"))
-        .insert_header((header::CACHE_CONTROL, "no-store"));
-    if has_gzip {
-        response.insert_header((header::CONTENT_ENCODING, "gzip"));
-    }
+    let mut response = accepted.response();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
     Ok(response.body(ReservedBody::new(bytes, &state.memory)?))
 }
 

@@ -4,9 +4,10 @@ use super::{json, parameters};
 use crate::{
     domain::{EventLabels, NewEvent},
     events::{
-        render::{Families, convert, render},
+        render::{Families, render},
         selection::SelectedSample,
     },
+    http::exposition_body::Accepted,
 };
 use exposition::{AddedLabels, Format, Limits, OutputFormat, Reader};
 
@@ -34,7 +35,9 @@ fn check_events(events: &[NewEvent]) {
         render(&Families { metric: "e", accepted: 1, scrapers, samples: &samples, counters });
     for format in Format::all() {
         let output = OutputFormat::new(format);
-        let bytes = convert(text.clone(), output, false).expect("accepted events can be exposed");
+        let accepted = Accepted { output, has_gzip: false };
+        let bytes = accepted.convert(text.clone(), Format::Text004);
+        let bytes = bytes.expect("accepted events can be exposed");
         let reader = Reader::new(output, Limits::default());
         let body = reader.parse(bytes, format, AddedLabels::new([])).expect("the output is valid");
         assert_eq!(body.samples(), samples.len() + 1);
