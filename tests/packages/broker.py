@@ -5,8 +5,10 @@ import shlex
 
 ORGANIZATION = "11111111-0000-4000-8000-000000000001"
 SPACE = "11111111-0000-4000-8000-000000000002"
+METRICS = ("6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a01", "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a11")
+"""The ids of the service `metrics` and of its plan in the built-in catalog."""
 PROMETHEUS = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02"
-"""The id of the service `prometheus` in the built-in catalog."""
+"""The id of the service `prometheus`."""
 PLANS = {
     "small": "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21",
     "standard": "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22",

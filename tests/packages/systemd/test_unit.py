@@ -1,18 +1,14 @@
 """docs/install/systemd.md: its commands are run in a system that systemd has booted."""
 
-import contextlib
-import json
 import pathlib
 import re
 import resource
 import shutil
-import subprocess
-import sys
-import tempfile
 import unittest
 
 from broker import Broker
 from debian_system import debian_system
+from gorouter import gorouter
 from pages import code_blocks
 from support import PROGRAM, ROOT, eventually
 
@@ -24,26 +20,9 @@ DEFAULTS = "/etc/default/scrapebroker"
 NO_DRAIN = "SCRAPEBROKER__DRAIN_WAIT=0s\n"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/test.conf"
 
-SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-
 IN_MEMORY = "aaaaaaaa-0000-4000-8000-000000000001"
 ON_DISK = "aaaaaaaa-0000-4000-8000-000000000002"
 RULES = "groups: [{name: test, interval: 1s, rules: [{record: test, expr: vector(7)}]}]"
-
-ENDPOINT = {
-    "address": "127.0.0.1:8082",
-    "tls": False,
-    "ttl": 120,
-    "private_instance_id": "shop-0",
-    "tags": {
-        "app_id": "33333333-0000-4000-8000-000000000003",
-        "app_name": "shop",
-        "component": "route-emitter",
-        "instance_id": "0",
-        "organization_name": "acme",
-        "space_name": "prod",
-    },
-}
 
 
 class Unit(unittest.TestCase):
@@ -53,7 +32,7 @@ class Unit(unittest.TestCase):
     def setUpClass(cls):
         cls.system = system = cls.enterClassContext(debian_system())
         cls.enterClassContext(system.booted(*mounts_of_prometheus()))
-        cls.enterClassContext(cls.gorouter())
+        cls.enterClassContext(gorouter(system))
         system.copy(PROGRAM, "/root/scrapebroker")
         system.copy(ROOT / "deploy/systemd", "/root/deploy/systemd")
         system.write(DEFAULTS, NO_DRAIN)
@@ -61,22 +40,6 @@ class Unit(unittest.TestCase):
             run_block(system, heading)
         password = system.shell("cat /etc/scrapebroker/broker-password").strip()
         cls.broker = Broker(system, password)
-
-    @classmethod
-    @contextlib.contextmanager
-    def gorouter(cls):
-        """Stands in for a gorouter with one app, whose instance it is as well."""
-        with tempfile.TemporaryDirectory() as folder:
-            files = pathlib.Path(folder)
-            (files / "routes").write_text(json.dumps({"shop.example.com": [ENDPOINT]}))
-            (files / "metrics").write_text("orders 42\n")
-            command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "8082"]
-            child = cls.system.process(*command, cwd=folder, **SILENT)
-            try:
-                yield
-            finally:
-                child.terminate()
-                child.wait()
 
     def state(self):
         return self.system.properties(UNIT, "ActiveState", "SubState", "Result", "NRestarts", "MainPID")
