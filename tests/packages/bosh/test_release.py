@@ -16,6 +16,7 @@ from bosh import release, test_register
 # Keys that have no property, and the reason.
 NO_PROPERTY = {
     "store_is_durable": "the persistent disk of BOSH outlives the process",
+    "systemd_socket": "BPM starts the process, not systemd",
 }
 
 # Properties whose default is not that of the program.

@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -142,6 +143,18 @@ class Lifecycle(unittest.TestCase):
             done = machine.run(POST_START)
             self.assertEqual(1, done.returncode)
             self.assertIn("not ready after 2 s", done.stderr)
+
+
+class Backup(unittest.TestCase):
+    def test_the_command_of_the_page_writes_a_copy_while_the_process_runs(self):
+        page = (support.ROOT / "docs/install/bosh.md").read_text()
+        (command,) = re.findall(r"--command 'sudo --user vcap (\S+ backup [^']*)'", page)
+        with release.vm(local()) as machine, machine.started():
+            support.eventually(lambda: machine.run(HEALTHY).returncode == 0, what="ready")
+            done = machine.run(*command.replace("\\\n", " ").split())
+            self.assertEqual(0, done.returncode, done.stderr)
+            copy = machine.path("/var/vcap/store/scrapebroker/backup.db")
+            self.assertEqual(b"SQLite format 3", copy.read_bytes()[:15])
 
 
 class SlowGorouter:

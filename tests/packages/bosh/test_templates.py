@@ -128,7 +128,8 @@ class Bpm(unittest.TestCase):
         self.assertNotIn("capabilities", self.process({}))
         sets = [
             {"listen": "0.0.0.0:443"}, {"health_listen": ":80"}, {"query": {"listen": "[::]:443"}},
-            {"events": {"listen": "0.0.0.0:1023"}},
+            {"events": {"listen": "0.0.0.0:1023"}}, {"listen": ["0.0.0.0:8085", "[::]:443"]},
+            {"listen": "0.0.0.0:443, [::]:8085"},
         ]
         for properties, files in zip(sets, release.render_each(sets)):
             with self.subTest(properties):
