@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import stat
 import subprocess
 import tempfile
@@ -65,6 +66,9 @@ class MultiStageTest(unittest.TestCase):
             sources = root / "src"
             missing = [path for path in listed.split() if not (sources / path).exists()]
             self.assertEqual([], [path for path in missing if (support.ROOT / path).exists()])
+            included = included_files(sources)
+            self.assertIn("broker-catalog.json", [path.name for path in included])
+            self.assertEqual([], [path for path in included if not path.exists()])
             # cargo refuses a manifest whose members or targets are missing.
             support.run("cargo", "metadata", "--no-deps", "--locked", "--offline", cwd=sources)
             self.assertFalse((sources / ".git").exists())
@@ -100,6 +104,18 @@ class BuildStaticTest(unittest.TestCase):
         done = self.build(builder.compile_program(self.folder / "dynamic"))
         self.assertEqual(1, done.returncode)
         self.assertIn("is not static: it requires a loader", done.stderr)
+
+
+def included_files(sources):
+    """Returns the files that the program's sources include, without those of tests."""
+    found = []
+    for file in [*sources.glob("src/**/*.rs"), *sources.glob("crates/*/src/**/*.rs")]:
+        if "tests" in file.parts or file.name == "tests.rs":
+            continue
+        text = re.sub(r"#\[cfg\(doctest\)\]\n.*\n", "", file.read_text())
+        paths = re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', text)
+        found += [file.parent / path for path in paths]
+    return found
 
 
 def contents(root):
