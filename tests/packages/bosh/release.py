@@ -97,8 +97,10 @@ class Vm:
             path.chmod(0o750 if name.startswith("bin/") else 0o640)
 
     def command(self, *command):
-        """Returns a command that runs another one with the folder as /var."""
+        """Returns a command that runs another one with the folder as /var, and jobs and packages read-only."""
         mounts = 'mount --bind "$1" /var; '
+        for folder in ["/var/vcap/jobs", "/var/vcap/packages"]:
+            mounts += f"mount --bind {folder} {folder}; mount -o remount,bind,ro {folder}; "
         if self.disk:
             mounts += "mount --bind /var/vcap/store /var/vcap/store; "
         user = [] if os.getuid() == 0 else ["--map-root-user"]
