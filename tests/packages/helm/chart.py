@@ -68,6 +68,12 @@ class Objects(list):
             else:
                 self += [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
 
+    @classmethod
+    def of(cls, items):
+        objects = cls({})
+        objects += items
+        return objects
+
     def all(self, kind):
         return [item for item in self if item["kind"] == kind]
 

@@ -26,19 +26,24 @@ def with_free_ports(values):
 
 
 @contextlib.contextmanager
-def running(values):
-    """Runs the program as in the pod. Yields the rendered objects and the ports."""
-    values, ports = with_free_ports(values)
-    objects = render(values)
+def program(objects, ports):
+    """Runs the program as in the pod, once it is ready."""
     with PodFolder(objects, existing_secrets()) as folder:
         config = folder.root / "etc/scrapebroker/config/scrapebroker.yml"
         config.write_text(config.read_text().replace("0.0.0.0:", "127.0.0.1:"))
-        container = objects.container()
-        with process(PROGRAM, *container["args"], env=os.environ | folder.variables, cwd=folder.root / "var/lib/scrapebroker",
+        with process(PROGRAM, *objects.container()["args"], env=os.environ | folder.variables, cwd=folder.root / "var/lib/scrapebroker",
                      stderr=subprocess.DEVNULL):
-            scheme = "https" if "tls" in objects.config() else "http"
             eventually(lambda: get(f"http://127.0.0.1:{ports['health']}/-/ready")[0] == 200, what="ready")
-            yield objects, ports, scheme
+            yield
+
+
+@contextlib.contextmanager
+def running(values):
+    """Runs the program with the rendered configuration. Yields the objects, the ports and the scheme."""
+    values, ports = with_free_ports(values)
+    objects = render(values)
+    with program(objects, ports):
+        yield objects, ports, "https" if "tls" in objects.config() else "http"
 
 
 def run_test_pod(objects, url, credentials=None):
