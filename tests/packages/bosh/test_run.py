@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.parse
 
 import certificates
 import support
@@ -155,6 +156,42 @@ class Backup(unittest.TestCase):
             self.assertEqual(0, done.returncode, done.stderr)
             copy = machine.path("/var/vcap/store/scrapebroker/backup.db")
             self.assertEqual(b"SQLite format 3", copy.read_bytes()[:15])
+
+
+class Postgres(unittest.TestCase):
+    def test_the_job_logs_in_with_any_name_and_password(self):
+        script = 'echo "$SCRAPEBROKER_TEST_POSTGRES"; exec sleep 300'
+        command = [support.ROOT / "scripts/with-postgres", "sh", "-c", script]
+        with support.process(*command, stdout=subprocess.PIPE, text=True) as server:
+            self.log_in(server.stdout.readline().strip())
+
+    def log_in(self, admin):
+        name = "user name/with?signs@and:more%41"
+
+        def sql(statement, database=admin):
+            return support.run("psql", "--no-psqlrc", "--tuples-only", "--no-align", database, "-c", statement)
+
+        literal, identifier = PASSWORD.replace("'", "''"), name.replace('"', '""')
+        sql(f"CREATE ROLE \"{identifier}\" LOGIN PASSWORD '{literal}'")
+        sql(f'CREATE DATABASE "{identifier}" OWNER "{identifier}"')
+        # The server trusts every client until now. The administrator needs no password.
+        rules = "host all scrapebroker all trust\nhost all all all scram-sha-256\n"
+        file = sql("SHOW hba_file").strip()
+        sql(f"COPY (SELECT unnest(string_to_array('{rules}', E'\\n'))) TO '{file}'")
+        self.assertEqual("t", sql("SELECT pg_reload_conf()").strip())
+        port = int(admin.rsplit(":", 1)[1].split("/")[0])
+        database = {"host": "127.0.0.1", "port": port, "username": name, "password": PASSWORD, "name": name}
+        broker = {"token_key": "a long random text"}
+        with release.vm(local(database=database, broker=broker), disk=False) as machine, machine.started():
+            done = machine.run(POST_START)
+            self.assertEqual(0, done.returncode, machine.log())
+            there = f"{admin.rsplit('/', 1)[0]}/{urllib.parse.quote(name, safe='')}"
+            self.assertIn("bindings", sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", there))
+            self.assertEqual("0\n", machine.run(DRAIN).stdout)
+        wrong = local(database={**database, "password": "wrong"}, broker=broker, start_timeout=2)
+        with release.vm(wrong, disk=False) as machine, machine.started():
+            self.assertEqual(1, machine.run(POST_START).returncode)
+            self.assertIn("password authentication failed", machine.log())
 
 
 class SlowGorouter:
