@@ -177,7 +177,9 @@ fn no_coined_words_are_used() {
             let lower = line.to_lowercase();
             let names = COINED_NAMES.iter().filter(|name| has_word(line, name));
             let phrases = COINED_PHRASES.iter().filter(|phrase| has_word(&lower, phrase));
-            for word in names.chain(phrases) {
+            // BOSH calls a job that runs once an errand.
+            let is_standard = |word: &str| word == "errand" && file.contains("bosh");
+            for word in names.chain(phrases).filter(|word| !is_standard(word)) {
                 found.push(format!("{file}:{}: `{word}`", number + 1));
             }
         }

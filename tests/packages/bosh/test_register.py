@@ -35,7 +35,7 @@ def rendered(broker_password=HOSTILE, **properties):
     return release.render_job("register-broker", {"register_broker": given}, {"scrapebroker": link})
 
 
-class Errand(unittest.TestCase):
+class RegisterBroker(unittest.TestCase):
     def run_errand(self, files, script=True):
         """Runs the errand. Returns the process, and the calls of cf."""
         with tempfile.TemporaryDirectory(prefix="bosh-errand-") as folder:
