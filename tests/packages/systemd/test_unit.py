@@ -190,6 +190,12 @@ class Unit(unittest.TestCase):
         self.change_unit("Secrets as credentials of systemd")
         self.assertTrue(self.broker.call("GET", "/broker/v2/catalog")["services"])
 
+    def test_i_the_backup_of_the_page_has_the_database_and_its_key(self):
+        run_block(self.system, "Backup")
+        copies = self.system.shell("ls /var/backups/scrapebroker").split()
+        self.assertEqual([".db", ".db.token-key"], [name[10:] for name in copies])
+        self.system.shell("rm -r /var/backups/scrapebroker")
+
     def test_i_the_upgrade_of_the_page_restarts_the_service(self):
         before = self.state()["MainPID"]
         run_block(self.system, "Upgrade")
