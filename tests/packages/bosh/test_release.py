@@ -33,7 +33,7 @@ OTHER_DEFAULTS = {
 JOB_PROPERTIES = {
     "database.host", "database.port", "database.name", "database.username", "database.password",
     "database.sslmode", "database.ca", "routes.nats.enabled", "routes.nats.tls.enabled", "env",
-    "start_timeout", "bpm.memory_limit", "bpm.open_files", "bpm.additional_volumes",
+    "start_timeout", "release_level_backup", "bpm.memory_limit", "bpm.open_files", "bpm.additional_volumes",
     "bpm.unrestricted_volumes",
 }
 
@@ -166,7 +166,8 @@ class Package(unittest.TestCase):
 class Scripts(unittest.TestCase):
     def test_scripts_pass_shellcheck(self):
         sets = [{}, {"database": {"host": "db", "password": "x"}, "health_listen": "[::]:9000", "drain_wait": "1m",
-                 "prometheus": {"provisioner": "process"}}]
+                 "prometheus": {"provisioner": "process"}},
+                {"release_level_backup": True}]
         with tempfile.TemporaryDirectory(prefix="bosh-scripts-") as folder:
             scripts = [release.RELEASE / "packages/scrapebroker/packaging"]
             for number, values in enumerate(sets):
@@ -175,7 +176,7 @@ class Scripts(unittest.TestCase):
                     if path.startswith("bin/"):
                         scripts.append(pathlib.Path(folder) / f"{number}-{path.replace('/', '-')}")
                         scripts[-1].write_text(text)
-            self.assertEqual(11, len(scripts))
+            self.assertEqual(28, len(scripts))
             support.run("shellcheck", "--enable=all", "--exclude=SC2312,SC2310,SC2250", *map(str, scripts))
 
 

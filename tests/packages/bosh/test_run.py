@@ -15,7 +15,9 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.error
 import urllib.parse
+import urllib.request
 
 import certificates
 import support
@@ -156,6 +158,83 @@ class Backup(unittest.TestCase):
             self.assertEqual(0, done.returncode, done.stderr)
             copy = machine.path("/var/vcap/store/scrapebroker/backup.db")
             self.assertEqual(b"SQLite format 3", copy.read_bytes()[:15])
+
+
+    def test_bbr_restores_what_it_backed_up(self):
+        broker = {"username": "platform", "password": PASSWORD}
+        properties = local(broker=broker, release_level_backup=True, drain_wait="1ms")
+        with release.vm(properties) as machine:
+            environment = self.tools(machine)
+
+            def bbr(script):
+                variables = {**environment, "BBR_ARTIFACT_DIRECTORY": "/var/vcap/artifact/"}
+                done = machine.run(f"/var/vcap/jobs/scrapebroker/bin/bbr/{script}", env=variables)
+                self.assertEqual(0, done.returncode, f"{script}: {done.stdout}{done.stderr}")
+
+            with machine.started():
+                self.assertEqual(0, machine.run(POST_START).returncode, machine.log())
+                self.assertEqual(201, self.instance(properties, "PUT"))
+                bbr("backup")
+                self.assertEqual(
+                    ["scrapebroker.db", "scrapebroker.db.token-key"],
+                    sorted(path.name for path in machine.path("/var/vcap/artifact").iterdir()))
+                self.assertEqual([], list(machine.path("/var/vcap/data/scrapebroker").iterdir()))
+                bbr("pre-restore-lock")
+            key = machine.path("/var/vcap/store/scrapebroker/scrapebroker.db.token-key").read_bytes()
+            for file in machine.path("/var/vcap/store/scrapebroker").iterdir():
+                file.unlink()
+            bbr("restore")
+            restored = machine.path("/var/vcap/store/scrapebroker/scrapebroker.db.token-key")
+            self.assertEqual((key, 0o600), (restored.read_bytes(), restored.stat().st_mode & 0o777))
+            with machine.started():
+                bbr("post-restore-unlock")
+                self.assertEqual(200, self.instance(properties, "GET"))
+            calls = machine.path("/var/vcap/monit").read_text().splitlines()
+            self.assertEqual(["stop scrapebroker", "start scrapebroker"], calls)
+
+    def tools(self, machine):
+        """Adds stand-ins for monit, which stops the process, and for runuser. Returns the environment with them."""
+        folder = machine.path("/var/vcap/bosh/bin")
+        folder.mkdir(parents=True)
+        machine.path("/var/vcap/artifact").mkdir()
+        stop = f'if [ "$1" = stop ]; then kill "$(cat {release.PIDFILE})"; fi'
+        (folder / "monit").write_text(f'#!/bin/sh\necho "$@" >>/var/vcap/monit\n{stop}\n')
+        (folder / "runuser").write_text('#!/bin/sh\n[ "$1 $2 $3" = "-u vcap --" ] || exit 1\nshift 3\nexec "$@"\n')
+        for tool in folder.iterdir():
+            tool.chmod(0o755)
+        return {**os.environ, "PATH": f"/var/vcap/bosh/bin:{os.environ['PATH']}"}
+
+    def instance(self, properties, method):
+        """Creates or gets a service instance. Returns the status."""
+        headers = {
+            "Authorization": basic("platform", PASSWORD), "X-Broker-API-Version": "2.17",
+            "Content-Type": "application/json",
+        }
+        catalog = json.loads(support.get(url(properties, "/broker/v2/catalog"), headers=headers)[1])
+        service = next(service for service in catalog["services"] if service["name"] == "metrics")
+        guid = "22222222-3333-4444-8555-666666666666"
+        body = {
+            "service_id": service["id"], "plan_id": service["plans"][0]["id"],
+            "organization_guid": guid, "space_guid": guid,
+        }
+        request = urllib.request.Request(
+            url(properties, f"/broker/v2/service_instances/{guid}"), headers=headers, method=method,
+            data=json.dumps(body).encode() if method == "PUT" else None)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return response.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def test_bbr_does_nothing_unless_it_is_enabled(self):
+        with release.vm(local()) as machine:
+            for script in ["backup", "pre-restore-lock", "restore", "post-restore-unlock"]:
+                done = machine.run(f"/var/vcap/jobs/scrapebroker/bin/bbr/{script}")
+                self.assertEqual((0, "scrapebroker.release_level_backup is false\n"), (done.returncode, done.stdout))
+
+    def test_bbr_with_postgresql_is_refused(self):
+        with self.assertRaisesRegex(release.RenderError, "needs SQLite on the persistent disk"):
+            release.render({"release_level_backup": True, "database": {"host": "db", "password": "p"}})
 
 
 class Postgres(unittest.TestCase):
