@@ -276,6 +276,7 @@ class Operations(unittest.TestCase):
             script = route["health_check"]["script_path"].removeprefix("/var/vcap/jobs/scrapebroker/")
             self.assertIn(script, files)
             self.assertTrue(registrar["nats"]["tls"]["enabled"])
+            self.assertEqual("token", config["scrape"]["access"])
             # An unready instance is unregistered before it stops accepting connections.
             seconds = [int(text.removesuffix("s")) for text in (route["registration_interval"], config["drain_wait"])]
             self.assertLess(seconds[0], seconds[1])
