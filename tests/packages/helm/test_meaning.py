@@ -44,10 +44,13 @@ class EachValueSet(unittest.TestCase):
 
         self.check(check)
 
-    def test_labels_that_select_contain_no_version(self):
+    def test_labels_that_select_contain_the_release_and_no_version(self):
         def check(objects):
             spec = objects.workload()["spec"]
-            fixed = [spec["selector"]["matchLabels"]]
+            fixed = [spec["selector"]["matchLabels"], objects.one("Service")["spec"]["selector"]]
+            for kind in ["ServiceMonitor", "PodMonitor", "PodDisruptionBudget"]:
+                fixed += [item["spec"]["selector"]["matchLabels"] for item in objects.all(kind)]
+            fixed += [item["spec"]["podSelector"]["matchLabels"] for item in objects.all("NetworkPolicy")]
             fixed += [claim["metadata"]["labels"] for claim in spec.get("volumeClaimTemplates", [])]
             for found in fixed:
                 self.assertEqual(sorted(found), ["app.kubernetes.io/instance", "app.kubernetes.io/name"])
@@ -60,6 +63,7 @@ class EachValueSet(unittest.TestCase):
             names = {port["name"] for port in service["spec"]["ports"]}
             for port in service["spec"]["ports"]:
                 self.assertIn(port["targetPort"], ports)
+                self.assertEqual(port["targetPort"], port["name"])
             for probe in ["startupProbe", "livenessProbe", "readinessProbe"]:
                 for action in ["httpGet", "tcpSocket"]:
                     if action in objects.container().get(probe, {}):
@@ -132,6 +136,15 @@ class EachValueSet(unittest.TestCase):
             volumes = {volume["name"] for volume in spec["volumes"]}
             volumes |= {claim["metadata"]["name"] for claim in objects.workload()["spec"].get("volumeClaimTemplates", [])}
             self.assertEqual(volumes, {mount["name"] for mount in objects.container()["volumeMounts"]})
+
+        self.check(check)
+
+    def test_only_the_user_and_the_group_can_read_secrets(self):
+        def check(objects):
+            for pod in [objects.template(), *objects.all("Pod")]:
+                for volume in pod["spec"].get("volumes", []):
+                    if "secret" in volume:
+                        self.assertEqual(volume["secret"]["defaultMode"], 0o440)
 
         self.check(check)
 
