@@ -7,7 +7,8 @@ import unittest
 import helm_python
 
 from helm.chart import CHART, load, render
-from support import ROOT
+from helm.config_schema import definition, documented_keys, dump, keys_of
+from support import ROOT, UPDATE
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 POSTGRES = {"database": {"type": "postgresql", "url": "postgres://u@h/d"}, "broker": {"tokenKey": "a long random text"}}
@@ -47,6 +48,30 @@ class BySchema(unittest.TestCase):
 
     def test_each_value_of_the_chart_is_in_the_schema_and_the_other_way_round(self):
         self.assertEqual(set(schema_paths(SCHEMA)) - {"global"}, set(value_paths(load().values, SCHEMA)))
+
+
+class Configuration(unittest.TestCase):
+    def test_each_documented_key_is_accepted(self):
+        if UPDATE:
+            schema = SCHEMA | {"definitions": SCHEMA["definitions"] | {"config": definition(documented_keys())}}
+            (CHART / "values.schema.json").write_text(dump(schema) + "\n")
+            SCHEMA.update(schema)
+        keys = documented_keys()
+        self.assertGreater(len(keys), 150)
+        self.assertLessEqual(set(keys), set(keys_of(SCHEMA["definitions"]["config"])), "SCRAPEBROKER_UPDATE=1 writes the keys")
+
+    def test_a_misspelt_key_is_refused_with_its_section(self):
+        pools = {"query": {"pools": [{"name": "a", "locators": [{"static": ["http://a"], "statc": []}]}]}}
+        for config, section, key in [({"drain_wiat": "5s"}, "/config", "drain_wiat"), ({"log": {"levle": "info"}}, "/config/log", "levle"),
+                                     (pools, "/config/query/pools/0/locators/0", "statc"), ({"tls": "yes"}, "/config/tls", "object")]:
+            with self.assertRaises(helm_python.HelmError) as caught:
+                render({"config": config})
+            self.assertIn(f"at '{section}'", str(caught.exception))
+            self.assertIn(key, str(caught.exception))
+
+    def test_names_that_users_choose_are_accepted(self):
+        write = {"url": "https://h/w", "headers": {"X-Scope-OrgID": "a"}}
+        render({"config": {"prometheus": {"remote_writes": {"mimir": write}}, "external_exporters": [{"host": "h", "params": {"a": "b"}}]}})
 
 
 class ByTemplates(unittest.TestCase):

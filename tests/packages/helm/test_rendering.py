@@ -90,9 +90,9 @@ class Rendering(unittest.TestCase):
                 with PodFolder(objects, existing_secrets()) as folder:
                     run(PROGRAM, "check-config", env=os.environ | folder.variables)
 
-    def test_a_misspelt_key_of_the_configuration_is_found(self):
-        objects = render({"config": {"drain_wiat": "5s"}})
-        with PodFolder(objects, existing_secrets()) as folder, self.assertRaisesRegex(AssertionError, "drain_wiat"):
+    def test_a_wrong_value_in_the_configuration_is_found_by_the_program(self):
+        objects = render({"config": {"routes": {"keep": "soon"}}})
+        with PodFolder(objects, existing_secrets()) as folder, self.assertRaisesRegex(AssertionError, "routes.keep"):
             run(PROGRAM, "check-config", env=os.environ | folder.variables)
 
     def test_all_names_and_namespaces_are_unique(self):
