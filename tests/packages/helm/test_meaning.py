@@ -264,6 +264,11 @@ class Workloads(unittest.TestCase):
         self.assertEqual(render({"image": image}).container()["image"], "r/s@sha256:" + "a" * 64)
         self.assertEqual(render({"image": {"repository": "r/s", "tag": "t"}}).container()["image"], "r/s:t")
 
+    def test_the_notes_name_the_test_if_there_is_one(self):
+        for values, expected in [({}, True), ({"tests": {"enabled": False}}, False), (value_sets()["tls"], False)]:
+            objects = render(values)
+            self.assertEqual(["helm test" in objects.notes, bool(objects.all("Pod"))], [expected, expected])
+
     def test_a_limit_that_is_too_low_for_the_budget_is_reported(self):
         notes = render({"config": {"scrape": {"max_memory": "1GiB"}}}).notes
         self.assertIn("resources.limits.memory is too low for config.scrape.max_memory: set at least 1328Mi", notes)
@@ -372,6 +377,9 @@ class Urls(unittest.TestCase):
         self.assertEqual(self.base_url(value_sets()["gateway"]), "https://metrics.example.com")
         self.assertEqual(self.base_url(value_sets()["sqlite"]), "https://metrics.example.com")
         self.assertEqual(self.base_url({"tls": {"existingSecret": "t"}}), f"https://metrics-scrapebroker.{NAMESPACE}.svc:8085")
+        hosts = [{"host": "events.example.com", "paths": [{"port": "events"}]}, *hosts]
+        values = {"ingress": {"enabled": True, "hosts": hosts}, "config": {"events": {"listen": ":8090"}}}
+        self.assertEqual(self.base_url(values), "http://a.example.com")
         wildcard = {"enabled": True, "hosts": [{"host": "*.example.com"}]}
         self.assertEqual(self.base_url({"ingress": wildcard}), f"http://metrics-scrapebroker.{NAMESPACE}.svc:8085")
 

@@ -55,10 +55,15 @@
 {{- $host := "" -}}
 {{- $scheme := "https" -}}
 {{- if .Values.ingress.enabled -}}
-{{- with first .Values.ingress.hosts -}}{{- $host = .host -}}{{- end -}}
+{{- range .Values.ingress.hosts -}}
+{{- $entry := . -}}
+{{- range default (list dict) .paths -}}
+{{- if and (eq (default "metrics" .port) "metrics") (not $host) -}}{{- $host = $entry.host -}}{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if not .Values.ingress.tls -}}{{- $scheme = "http" -}}{{- end -}}
 {{- else if .Values.httpRoute.enabled -}}
-{{- $host = first .Values.httpRoute.hostnames -}}
+{{- $host = default "" (first .Values.httpRoute.hostnames) -}}
 {{- end -}}
 {{- if $config.base_url -}}
 {{- $config.base_url -}}
