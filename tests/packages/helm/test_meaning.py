@@ -269,6 +269,12 @@ class Workloads(unittest.TestCase):
             objects = render(values)
             self.assertEqual(["helm test" in objects.notes, bool(objects.all("Pod"))], [expected, expected])
 
+    def test_a_policy_that_refuses_prometheus_is_reported(self):
+        values = {"networkPolicy": {"enabled": True}, "serviceMonitor": {"enabled": True}}
+        self.assertIn("refuses connections from other namespaces", render(values).notes)
+        values["networkPolicy"]["namespaces"] = ["monitoring"]
+        self.assertNotIn("refuses connections", render(values).notes)
+
     def test_a_limit_that_is_too_low_for_the_budget_is_reported(self):
         notes = render({"config": {"scrape": {"max_memory": "1GiB"}}}).notes
         self.assertIn("resources.limits.memory is too low for config.scrape.max_memory: set at least 1328Mi", notes)

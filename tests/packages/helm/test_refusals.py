@@ -8,6 +8,7 @@ import helm_python
 
 from helm.chart import CHART, load, render
 from helm.config_schema import definition, documented_keys, dump, keys_of
+from helm.old_charts import OLD_CHARTS
 from support import ROOT, UPDATE
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -45,6 +46,13 @@ class BySchema(unittest.TestCase):
 
     def test_relabelings_of_the_old_charts_which_are_no_list_are_refused(self):
         self.refused({"serviceMonitor": {"metricRelabelings": {}}}, "/serviceMonitor/metricRelabelings")
+
+    def test_values_of_the_old_charts_that_have_another_name_are_named(self):
+        documented = {path.split(".")[0] for path in value_paths(load().values, SCHEMA)}
+        for chart, keys in OLD_CHARTS.items():
+            for key in {key.split(".")[0] for key in keys} - documented:
+                with self.subTest(f"{chart}: {key}"):
+                    self.refused({key: {}}, f"'{key}' not allowed")
 
     def test_each_value_of_the_chart_is_in_the_schema_and_the_other_way_round(self):
         self.assertEqual(set(schema_paths(SCHEMA)) - {"global"}, set(value_paths(load().values, SCHEMA)))
