@@ -4,6 +4,7 @@ use super::head::{self, Head, ResponseError};
 use actix_rt::net::{ActixStream, Ready};
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -90,13 +91,14 @@ impl<S: AsyncRead + Unpin> Http1Stream<S> {
     /// byte.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let StreamState::Head(head) = &mut self.state else { return Poll::Ready(Ok(())) };
-        let mut piece = [0; 4096];
+        // Not zeroed: that would cost more than the rest of a short read.
+        let mut piece = [MaybeUninit::uninit(); 4096];
         loop {
             if let Some((bytes, ends_with_connection)) = head.take().map_err(io::Error::other)? {
                 self.state = StreamState::Ready { bytes, given: 0, ends_with_connection };
                 return Poll::Ready(Ok(()));
             }
-            let mut buffer = ReadBuf::new(&mut piece);
+            let mut buffer = ReadBuf::uninit(&mut piece);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             match buffer.filled() {
                 [] if head.is_empty() => return Poll::Ready(Ok(())),
