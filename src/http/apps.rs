@@ -21,9 +21,8 @@ use crate::{
         readiness,
     },
     scrape::{
-        self, Exporters, FailureReason, MemoryBudget, NegotiatedFormats, OwnSeries, ScrapeClient,
-        ScrapeHistory, ScrapeLimits, ScrapeMetrics, ScrapePlan, ScrapeRequest, ScrapeResponse,
-        ScrapeTarget, ScrapeTimeouts,
+        self, Exporters, FailureReason, NegotiatedFormats, OwnSeries, ScrapeClient, ScrapePlan,
+        ScrapeRequest, ScrapeResponse, ScrapeTarget, ScrapeTimeouts, Scrapes,
     },
 };
 use actix_web::{
@@ -51,7 +50,7 @@ pub struct Apps {
     /// `routes.keep`: the routes of a source are unknown if it did not respond for this time.
     pub keep: Duration,
     pub access: Access,
-    pub limits: ScrapeLimits,
+    pub scrapes: Scrapes,
     pub timeouts: ScrapeTimeouts,
     /// Respond with 200 and failure series if all instances failed.
     pub series_when_all_failed: bool,
@@ -59,10 +58,6 @@ pub struct Apps {
     pub own_id: String,
     /// Scheme of `base_url`.
     pub scheme: &'static str,
-    pub metrics: Arc<ScrapeMetrics>,
-    pub last: Arc<ScrapeHistory>,
-    /// Memory budget for the bodies of all scrapes.
-    pub budget: MemoryBudget,
     pub exporters: Exporters,
 }
 
@@ -111,7 +106,7 @@ async fn answer(
             &table,
             &found,
             |app| apps.binding_for(&caller, app),
-            &apps.last,
+            &apps.scrapes.history,
         )));
     }
     let requested_timeout = text(request.headers(), "x-prometheus-scrape-timeout-seconds");
@@ -135,20 +130,11 @@ async fn answer(
         scraper: Arc::new(scraper::scraped_by(&request, &caller, &apps.access)),
     };
     let plan = apps.select(&caller, &found, &scrape_request, &app_request)?;
-    let known_formats = apps.last.formats(&plan, &scrape_request.negotiated);
+    let known_formats = apps.scrapes.history.formats(&plan, &scrape_request.negotiated);
     scrape_request.negotiated = scrape_request.negotiated.choose(&known_formats);
     drop(found);
     drop(table);
-    let answer = scrape::scrape(
-        &client,
-        plan,
-        &scrape_request,
-        &apps.limits,
-        &apps.metrics,
-        &apps.last,
-        &apps.budget,
-    )
-    .await?;
+    let answer = apps.scrapes.scrape(&client, plan, &scrape_request).await?;
     let gzip = accepts_gzip(text(request.headers(), "accept-encoding").unwrap_or(""));
     apps.respond(answer, &scrape_request.negotiated.content_type(), gzip)
 }
@@ -224,7 +210,7 @@ impl Apps {
         let mut plan = ScrapePlan::new(self.targets(caller, found, scrape_request, app_request)?);
         if app_request.view == View::Metrics {
             let apps = found.iter().map(|one| one.app);
-            self.exporters.add_to(&mut plan, apps, self.limits.exposition.max_samples);
+            self.exporters.add_to(&mut plan, apps, self.scrapes.limits.exposition.max_samples);
         }
         Ok(plan)
     }
@@ -244,7 +230,7 @@ impl Apps {
             let options = bound.as_ref().map_or(&unbound, |bound| &bound.options);
             selected_types.extend(options.process_types.iter().cloned());
             let is_authorized = caller.is_authorized_for(one.app);
-            let max_samples = self.limits.exposition.max_samples;
+            let max_samples = self.scrapes.limits.exposition.max_samples;
             targets.extend(scrape::targets(
                 one,
                 options,
@@ -293,8 +279,8 @@ impl Apps {
             tracing::debug!(instance = one.name, failure = %one.failure, "instance failed");
         }
         let length = answer.merge.content_length();
-        if length > self.limits.max_response {
-            return Err(AppsError::TooLarge { length, limit: self.limits.max_response });
+        if length > self.scrapes.limits.max_response {
+            return Err(AppsError::TooLarge { length, limit: self.scrapes.limits.max_response });
         }
         let mut response = HttpResponse::Ok();
         response

@@ -1,9 +1,8 @@
 //! Inspects what an app exposes: a scrape whose bodies are reported instead of sent.
 
 use super::{
-    CompletedScrape, FailedInstance, MemoryBudget, ScrapeClient, ScrapeError, ScrapeHistory,
-    ScrapeLimits, ScrapeMetrics, ScrapePlan, ScrapeRequest, answer, outcome::ScrapedTarget,
-    plan::TargetKind, scrape_targets,
+    FailedInstance, Reservation, ScrapeError, ScrapeRequest, answer, outcome::ScrapedTarget,
+    plan::TargetKind,
 };
 use exposition::{Format, InspectLimits, Inspection, Merge, OutputFormat, Stats};
 use tokio::{sync::Semaphore, time::timeout_at};
@@ -33,23 +32,16 @@ pub struct InspectedInstance {
     pub format: Format,
 }
 
-/// Scrapes the instances of `plan` and reports their families and labels. The formats of `request`
-/// must be text or OpenMetrics.
+/// Reports families and labels of scraped targets.
 ///
 /// # Errors
 ///
-/// As for [`scrape`](super::scrape), or other inspections run until the deadline.
-pub async fn inspect(
-    client: &ScrapeClient,
-    plan: ScrapePlan,
+/// Other inspections run until the deadline.
+pub(super) async fn inspect(
+    targets: Vec<ScrapedTarget>,
+    memory: Reservation,
     request: &ScrapeRequest,
-    limits: &ScrapeLimits,
-    metrics: &ScrapeMetrics,
-    history: &ScrapeHistory,
-    budget: &MemoryBudget,
 ) -> Result<Inspected, ScrapeError> {
-    let CompletedScrape { targets, memory, .. } =
-        scrape_targets(client, plan, request, limits, metrics, history, budget).await?;
     let output = request.negotiated.target();
     // Bodies in memory must not wait forever.
     let permit = timeout_at(request.deadline, INSPECTIONS.acquire()).await;
@@ -61,9 +53,7 @@ pub async fn inspect(
         drop((memory, permit));
         inspected
     });
-    let inspected = inspected.await.map_err(|_| ScrapeError::NotInspected)?;
-    metrics.observe_merge(&inspected.stats);
-    Ok(inspected)
+    inspected.await.map_err(|_| ScrapeError::NotInspected)
 }
 
 fn inspect_bodies(targets: Vec<ScrapedTarget>, output: OutputFormat) -> Inspected {

@@ -106,15 +106,15 @@ pub(super) fn respond(
     let unknown = || AppsError::UnknownApp(id.as_str().to_owned());
     let found = visible_app(caller, table, id).ok_or_else(unknown)?;
     let active = apps.binding_for(caller, id.as_str());
-    let mut app = describe_app(table, &found, active.as_deref(), &apps.last);
+    let mut app = describe_app(table, &found, active.as_deref(), &apps.scrapes.history);
     app.instances.sort_by_key(|it| state(it) != InstanceState::Failing);
     let selection = Selection::parse(request.query_string());
     let shown = selection.shown(&app.instances);
     for index in &shown.positions {
         let instance = &mut app.instances[*index];
-        instance.history = history(&apps.last, id, &instance.address);
+        instance.history = history(&apps.scrapes.history, id, &instance.address);
     }
-    let summary = apps.last.summary(id);
+    let summary = apps.scrapes.history.summary(id);
     let scraped_by = summary.as_ref().map(|it| &*it.scraped_by);
     let is_authorized = caller.is_authorized_for(found.app);
     let prometheus = bound_prometheus(apps, pages, id);

@@ -99,7 +99,7 @@ pub(super) async fn show(
     let index = pages.indexes.current(&apps.table).await;
     let exact = exact_matches(&apps, &query);
     let (listed, wanted) = (Arc::clone(&index), query.clone());
-    let history = Arc::clone(&apps.last);
+    let history = Arc::clone(&apps.scrapes.history);
     let select =
         move || select(&listed, &wanted, &exact, |app| caller.sees(app), &history.summaries());
     let Ok(selected) = web::block(select).await else {

@@ -6,26 +6,22 @@ mod differences;
 mod query;
 mod twin;
 
-use super::{AppPages, scrape_now, visible_app};
+use super::{AppPages, scrape_now};
 use crate::{
     domain::{App, AppGuid},
     http::{
         access::Caller,
-        apps::{
-            Apps, AppsError,
-            request::{AppRequest, View},
-        },
+        apps::{Apps, AppsError},
         ui::{self, Layout, Section, Viewer, format},
         urls::app_path,
     },
-    scrape::{self, Inspected, Platform, ScrapeClient, ScrapePlan, ScrapeRequest},
+    scrape::{Inspected, Platform, ScrapeClient},
 };
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use differences::differences;
 use exposition::{FamilyReport, LabelReport};
 use query::{FamilyOrder, MetricsQuery};
-use std::sync::Arc;
 use twin::MetricsTwin;
 
 /// Maximum number of families on the page and in its JSON twin.
@@ -73,17 +69,8 @@ pub(super) async fn respond(
 ) -> Result<HttpResponse, AppsError> {
     let query = MetricsQuery::parse(request.query_string())?;
     let scrape_request = scrape_now::scrape_request(request, apps, caller)?;
-    let (app, plan) = plan(apps, caller, id, &scrape_request)?;
-    let mut inspected = scrape::inspect(
-        client,
-        plan,
-        &scrape_request,
-        &apps.limits,
-        &apps.metrics,
-        &apps.last,
-        &apps.budget,
-    )
-    .await?;
+    let (app, plan) = scrape_now::plan(apps, caller, id, &scrape_request)?;
+    let mut inspected = apps.scrapes.inspect(client, plan, &scrape_request).await?;
     query.order.sort(&mut inspected.report.families);
     let twin = MetricsTwin::new(&inspected, &query, id);
     let families = inspected.report.families.iter().take(MAX_FAMILIES);
@@ -99,21 +86,6 @@ pub(super) async fn respond(
         labels: labels.get(..MAX_LABELS).unwrap_or(labels),
     };
     Ok(ui::respond(request, &page, &twin))
-}
-
-/// Plans a scrape of all instances without external exporters.
-fn plan(
-    apps: &Apps,
-    caller: &Caller,
-    id: &AppGuid,
-    scrape_request: &ScrapeRequest,
-) -> Result<(Arc<App>, ScrapePlan), AppsError> {
-    let table = apps.table.snapshot();
-    let found = visible_app(caller, &table, id);
-    let found = found.ok_or_else(|| AppsError::UnknownApp(id.as_str().to_owned()))?;
-    let app = Arc::clone(found.app);
-    let app_request = AppRequest::of_app(id, View::OnlyAppMetrics);
-    Ok((app, apps.select(caller, &[found], scrape_request, &app_request)?))
 }
 
 impl<'a> FamilyRow<'a> {

@@ -2,7 +2,7 @@
 
 use super::visible_app;
 use crate::{
-    domain::AppGuid,
+    domain::{App, AppGuid},
     http::{
         access::Caller,
         apps::{
@@ -11,7 +11,7 @@ use crate::{
             scraper,
         },
     },
-    scrape::{self, NegotiatedFormats, OwnSeries, ScrapeClient, ScrapeRequest, ScraperRole},
+    scrape::{NegotiatedFormats, OwnSeries, ScrapeClient, ScrapePlan, ScrapeRequest, ScraperRole},
 };
 use actix_web::HttpRequest;
 use std::sync::Arc;
@@ -30,24 +30,24 @@ pub(super) async fn run(
     id: &AppGuid,
 ) -> Result<(), AppsError> {
     let scrape_request = scrape_request(request, apps, caller)?;
-    let plan = {
-        let table = apps.table.snapshot();
-        let unknown = || AppsError::UnknownApp(id.as_str().to_owned());
-        let found = visible_app(caller, &table, id).ok_or_else(unknown)?;
-        let app_request = AppRequest::of_app(id, View::OnlyAppMetrics);
-        apps.select(caller, &[found], &scrape_request, &app_request)?
-    };
-    scrape::scrape(
-        client,
-        plan,
-        &scrape_request,
-        &apps.limits,
-        &apps.metrics,
-        &apps.last,
-        &apps.budget,
-    )
-    .await?;
+    let (_, plan) = plan(apps, caller, id, &scrape_request)?;
+    apps.scrapes.scrape(client, plan, &scrape_request).await?;
     Ok(())
+}
+
+/// Plans a scrape of all instances without external exporters.
+pub(super) fn plan(
+    apps: &Apps,
+    caller: &Caller,
+    id: &AppGuid,
+    scrape_request: &ScrapeRequest,
+) -> Result<(Arc<App>, ScrapePlan), AppsError> {
+    let table = apps.table.snapshot();
+    let found = visible_app(caller, &table, id);
+    let found = found.ok_or_else(|| AppsError::UnknownApp(id.as_str().to_owned()))?;
+    let app = Arc::clone(found.app);
+    let app_request = AppRequest::of_app(id, View::OnlyAppMetrics);
+    Ok((app, apps.select(caller, &[found], scrape_request, &app_request)?))
 }
 
 /// The parameters of a scrape for a page. Headers of the browser are not sent to apps.
