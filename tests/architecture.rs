@@ -164,10 +164,19 @@ fn domain_does_no_io_and_uses_no_clock() {
 fn no_coined_words_are_used() {
     let mut found = Vec::new();
     let mut texts = Vec::new();
-    for folder in
-        ["src", "crates", "docs", "benches", "deploy", "fuzz", "tests/api", "tests/support"]
-    {
-        collect(Path::new(folder), &["rs", "md", "html", "yml", "sh"], &mut texts);
+    for folder in [
+        "src",
+        "crates",
+        "docs",
+        "benches",
+        "deploy",
+        "fuzz",
+        "tests/api",
+        "tests/packages",
+        "tests/support",
+    ] {
+        let extensions = ["rs", "md", "html", "yml", "yaml", "sh", "py", "erb", "tpl"];
+        collect(Path::new(folder), &extensions, &mut texts);
     }
     for file in ["README.md", "CONTRIBUTING.md", "SECURITY.md"] {
         texts.push((file.to_owned(), fs::read_to_string(file).unwrap()));

@@ -96,7 +96,7 @@ class Unit(unittest.TestCase):
             self.assertIn("Read-only file system", refused, folder)
 
     def test_a_the_configuration_is_hidden_from_other_users(self):
-        reads = "runuser -u nobody -- cat /etc/scrapebroker/config.yml 2>&1 || true"
+        reads = "runuser -u daemon -- cat /etc/scrapebroker/config.yml 2>&1 || true"
         self.assertIn("Permission denied", self.system.shell(reads))
 
     def test_b_an_app_is_scraped(self):
