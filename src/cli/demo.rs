@@ -28,7 +28,7 @@ use crate::{
 };
 use anyhow::Context;
 use events::DemoEvents;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use gorouter::FakeGorouter;
 use login::DemoLogin;
 use output::{DemoSummary, StartProgress};
@@ -40,6 +40,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 /// The default address. If its port is in use, the demo listens on a free port.
 const DEFAULT_ADDRESS: SocketAddr =
@@ -180,6 +181,11 @@ impl Demo {
         }
         actix_web::rt::spawn(gorouter.server);
         let address = application.address();
+        let stopped = CancellationToken::new();
+        let stops = stops.inspect({
+            let stopped = stopped.clone();
+            move |_| stopped.cancel()
+        });
         let mut serving = actix_web::rt::spawn(application.run_until(stops));
         let prepare = async {
             let http = awc::Client::builder().timeout(REQUEST_TIMEOUT).finish();
@@ -198,7 +204,11 @@ impl Demo {
         // A signal may stop the demo before it is ready.
         let prometheus = tokio::select! {
             served = &mut serving => return serve_result(served),
-            prepared = prepare => prepared?,
+            prepared = prepare => match prepared {
+                // Requests fail once the listeners are closed.
+                Err(_) if stopped.is_cancelled() => return serve_result(serving.await),
+                prepared => prepared?,
+            },
         };
         ready(&DemoSummary { address, login, events, pool, prometheus })
             .context("cannot say what there is to try")?;

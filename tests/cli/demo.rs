@@ -8,6 +8,8 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     os::unix::fs::PermissionsExt,
     process::{Child, Command, Stdio},
+    thread::sleep,
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -210,6 +212,30 @@ const FAKE_CARGO: &str = concat!(
     env!("CARGO_BIN_EXE_scrapebroker"),
     "\"}'\n"
 );
+
+#[test]
+fn a_signal_during_the_start_is_not_an_error() {
+    for milliseconds in [0, 20, 50, 100, 200, 400, 800] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut process = scrapebroker(&["demo", "--listen", "127.0.0.1:0"])
+            .env("TMPDIR", folder.path())
+            .stdout(Stdio::null())
+            .stderr(File::create(log.path()).unwrap())
+            .spawn()
+            .unwrap();
+        let printed = || std::fs::read_to_string(log.path()).unwrap();
+        while !printed().contains("Starting") {
+            sleep(Duration::from_millis(5));
+        }
+        sleep(Duration::from_millis(milliseconds));
+        let pid = process.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let code = process.wait().unwrap().code();
+        assert_eq!(code, Some(0), "after {milliseconds} ms: {}", printed());
+        assert_no_remains(&folder);
+    }
+}
 
 /// The number of lines that output takes on a terminal of 80 columns.
 fn lines_on_terminal(output: &str) -> usize {
