@@ -1,6 +1,6 @@
 # Development commands. They require a Rust toolchain (rustup) and a C compiler.
 
-.PHONY: run test lint audit bench static
+.PHONY: run test lint audit bench static dist check-packages
 
 run:
 	@scripts/run-demo
@@ -26,3 +26,10 @@ bench:
 # Prints the path of the program.
 static:
 	@scripts/build-static
+
+# The files of a release, in target/dist.
+dist:
+	scripts/dist
+
+check-packages:
+	scripts/check-packages

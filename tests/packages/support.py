@@ -7,11 +7,17 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 """The top of the repository."""
+
+VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+
+DIST = pathlib.Path(os.environ["SCRAPEBROKER_DIST"]).resolve()
+"""The files of the release: what `make dist` built."""
 
 PROGRAM = pathlib.Path(os.environ["SCRAPEBROKER_BINARY"]).resolve()
 """The program in the packages."""
@@ -40,6 +46,19 @@ def compare_golden(test, path, text):
     expected = path.read_text() if path.exists() else ""
     test.maxDiff = None
     test.assertEqual(expected, text, f"{path.relative_to(ROOT)} differs; SCRAPEBROKER_UPDATE=1 writes it")
+
+
+def released(pattern):
+    """Returns the file of the release whose name matches a pattern."""
+    [path] = DIST.glob(pattern)
+    return path
+
+
+def unpack_image(folder):
+    """Unpacks the files of the image with their owners. Returns the folder."""
+    folder.mkdir()
+    run("tar", "--extract", "--file", released("*-image-*.tar.gz"), "--directory", folder, "--numeric-owner")
+    return folder
 
 
 def free_port():

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import re
-import tomllib
 import unittest
 
 import yaml
@@ -12,7 +11,7 @@ import yaml
 from helm.chart import CHART, PodFolder, load, render, value_sets
 from helm.old_charts import OLD_CHARTS
 from helm.secrets_outside import existing_secrets
-from support import PROGRAM, ROOT, UPDATE, run
+from support import PROGRAM, ROOT, UPDATE, VERSION, run
 
 PAGE = ROOT / "docs/install/helm.md"
 README = CHART / "README.md"
@@ -78,9 +77,8 @@ class Readme(unittest.TestCase):
 
 class ChartFile(unittest.TestCase):
     def test_the_versions_are_those_of_the_program(self):
-        version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
         metadata = load().metadata
-        self.assertEqual((metadata["version"], metadata["appVersion"]), (version, version))
+        self.assertEqual((metadata["version"], metadata["appVersion"]), (VERSION, VERSION))
 
     def test_the_icon_is_that_of_the_pages(self):
         kind, data = load().metadata["icon"].split(";base64,")

@@ -13,7 +13,7 @@ import kubernetes_validate
 
 from helm.chart import CHART, HERE, NAMESPACE, PodFolder, load, render, render_files, value_sets
 from helm.secrets_outside import existing_secrets
-from support import PROGRAM, compare_golden, run
+from support import PROGRAM, VERSION, compare_golden, released, run
 
 GOLDEN = HERE / "golden"
 VERSIONS = ["1.25", kubernetes_validate.latest_version()]
@@ -154,10 +154,7 @@ class Rendering(unittest.TestCase):
 
 
 class Package(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.archive = helm_python.package(CHART, destination=folder.name)
+    archive = released(f"scrapebroker-{VERSION}.tgz")
 
     def test_it_renders_the_same_text_as_the_folder(self):
         for name, values in value_sets().items():

@@ -105,10 +105,9 @@ class PageTest(unittest.TestCase):
         self.assertEqual({"scrapebroker"}, namespaces)
 
     def test_the_pod_accepts_the_configuration_and_the_secrets(self):
-        tree = self.folder / "image"
-        support.run(support.ROOT / "scripts" / "image-tree", tree, support.PROGRAM)
+        root = support.unpack_image(self.folder / "image")
         command = ["check-config"]
-        with kubelet.pod(self.found, tree / "root", self.folder, self.secrets(), command) as running:
+        with kubelet.pod(self.found, root, self.folder, self.secrets(), command) as running:
             self.assertEqual(0, running.process.wait(timeout=20), running.output())
         self.assertIn("https://tsuru.example.com", running.output())
 

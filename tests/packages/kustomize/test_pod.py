@@ -33,8 +33,7 @@ class PodTest(unittest.TestCase):
             raise AssertionError("the pods run as another user, so this check requires root")
         cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         cls.folder.chmod(0o755)
-        support.run(support.ROOT / "scripts" / "image-tree", cls.folder / "image", support.PROGRAM)
-        cls.root = cls.folder / "image" / "root"
+        cls.root = support.unpack_image(cls.folder / "image")
 
     def setUp(self):
         self.scratch = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(dir=self.folder)))

@@ -3,7 +3,6 @@
 import copy
 import pathlib
 import tempfile
-import tomllib
 import unittest
 
 import support
@@ -153,9 +152,8 @@ class RenderedTest(unittest.TestCase):
             self.assertEqual([name], used)
 
     def test_the_image_is_that_of_this_version(self):
-        version = tomllib.loads((support.ROOT / "Cargo.toml").read_text())["package"]["version"]
         for _, found in self.variants():
-            expected = f"ghcr.io/scrapebroker/scrapebroker:{version}"
+            expected = f"ghcr.io/scrapebroker/scrapebroker:{support.VERSION}"
             self.assertEqual(expected, manifests.container(found)["image"])
 
     def test_sqlite_has_one_pod_and_postgresql_several_that_are_spread(self):
