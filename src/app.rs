@@ -13,12 +13,14 @@ mod http2;
 mod instance_pools;
 mod listeners;
 mod metrics;
+pub(crate) mod passed_sockets;
 mod provisioned_locator;
 mod provisioning;
 mod query_pools;
 mod reload;
 mod route_sources;
 mod server;
+mod service_manager;
 pub(crate) mod signals;
 mod start_error;
 mod warnings;
@@ -38,8 +40,14 @@ use drain::{Drain, DrainOutcome};
 use futures_util::{Stream, StreamExt, future::try_join_all};
 use listeners::Listeners;
 pub use reload::Reloader;
+use service_manager::ServiceManager;
 pub use signals::Stop;
-use std::{io, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    pin::pin,
+    time::Duration,
+};
 
 /// Timeout for stopping loops and closing the database after requests were aborted.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -58,17 +66,27 @@ pub struct Application {
     health_address: Option<SocketAddr>,
     drain: Drain,
     reloader: Reloader,
+    service_manager: ServiceManager,
 }
 
 impl Application {
+    /// Like [`build_on`](Self::build_on), and binds the main listener to `config.listen`.
+    ///
+    /// # Errors
+    /// Like [`build_on`](Self::build_on).
+    pub async fn build(config: Config) -> Result<Self, StartError> {
+        Self::build_on(config, Vec::new()).await
+    }
+
     /// Opens the database, starts the route sources and binds the listeners.
     ///
     /// It must run in an actix system, on a thread that serves no requests, because background
-    /// loops run on this thread.
+    /// loops run on this thread. If there are `sockets`, the main listener uses them in place of
+    /// `config.listen`.
     ///
     /// # Errors
     /// [`StartError`] distinguishes an invalid configuration from an unavailable service.
-    pub async fn build(config: Config) -> Result<Self, StartError> {
+    pub async fn build_on(config: Config, sockets: Vec<TcpListener>) -> Result<Self, StartError> {
         let descriptors = Descriptors::allocate(&config);
         let components = Components::open(&config, descriptors).await?;
         let drain = Drain {
@@ -80,9 +98,10 @@ impl Application {
         if config.platform == Some(Platform::CloudFoundry) {
             drain.check_cloud_foundry();
         }
-        let reloader = Reloader::new(&config, &components);
+        let service_manager = ServiceManager::new(&config.service_manager);
+        let reloader = Reloader::new(&config, &components, service_manager.clone());
         let listeners = Listeners::new(&config, &components, &drain, &reloader)?;
-        let (server, addresses) = listeners.main()?;
+        let (server, addresses) = listeners.main(sockets)?;
         let address = addresses.first().copied().ok_or_else(no_address)?;
         components.start_reconciler(&config, address);
         let (query, query_address) = listeners.query()?.unzip();
@@ -100,6 +119,7 @@ impl Application {
             health_address,
             drain,
             reloader,
+            service_manager,
         })
     }
 
@@ -139,16 +159,20 @@ impl Application {
     /// # Errors
     /// Returns an error if a listener fails.
     pub async fn run_until(self, stops: impl Stream<Item = Stop>) -> io::Result<()> {
-        let Self { components, servers, health, drain, .. } = self;
+        let Self { components, servers, health, drain, addresses, service_manager, .. } = self;
         let handles: Vec<ServerHandle> = servers.iter().map(Server::handle).collect();
         let mut serving = actix_web::rt::spawn(async { try_join_all(servers).await.map(drop) });
         let health_handle = health.as_ref().map(Server::handle);
         let health = health.map(actix_web::rt::spawn);
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        service_manager.ready(&format!("listening on {}", addresses.join(", ")));
+        let watchdog = actix_web::rt::spawn(service_manager.clone().keep_alive());
         let mut stops = pin!(stops);
         let stop = tokio::select! {
             ended = &mut serving => return ended.unwrap_or_else(|error| Err(io::Error::other(error))),
             stop = stops.next() => stop.unwrap_or(Stop::Graceful),
         };
+        service_manager.stopping(&format!("{} requests in progress", drain.running.count()));
         let outcome = drain.run(stop, stops, &handles, serving).await;
         match outcome {
             // Committed data is safe even if the database is not closed.
@@ -163,6 +187,7 @@ impl Application {
             // The program ends in any case.
             let _ = health.await;
         }
+        watchdog.abort();
         tracing::info!("stopped");
         outcome.map(drop)
     }

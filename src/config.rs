@@ -89,6 +89,9 @@ pub struct Config {
     pub events: Events,
     /// Users who may see all apps.
     pub operators: Vec<Operator>,
+    /// Whether systemd passes the sockets of the main listener, in place of `listen`.
+    pub systemd_socket: bool,
+    pub service_manager: ServiceManagerSettings,
     /// The platform that runs this process as an app, if any.
     pub platform: Option<Platform>,
 }
@@ -142,6 +145,15 @@ pub struct Tls {
     pub certificates: ListenerSettings,
     /// Timeout of a handshake.
     pub handshake_timeout: Duration,
+}
+
+/// Variables of systemd.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceManagerSettings {
+    /// Name of the socket for notifications.
+    pub notify_socket: Option<String>,
+    /// Interval in which systemd expects a notification.
+    pub watchdog: Option<Duration>,
 }
 
 /// `telemetry`

@@ -83,8 +83,11 @@ impl<'a> Listeners<'a> {
         })
     }
 
-    /// Binds the addresses of the main listener.
-    pub(super) fn main(&self) -> Result<(Server, Vec<SocketAddr>), StartError> {
+    /// Binds the addresses of the main listener, unless there are `sockets` for it.
+    pub(super) fn main(
+        &self,
+        sockets: Vec<TcpListener>,
+    ) -> Result<(Server, Vec<SocketAddr>), StartError> {
         let base_path = web::Data::new(BasePath::of(&self.config.base_url));
         let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
         let (requests, heads) = (self.requests.clone(), self.heads.clone());
@@ -148,17 +151,20 @@ impl<'a> Listeners<'a> {
                 .service(web::scope("/tsuru").configure(http::tsuru::configure))
                 .default_service(web::route().to(http::not_found))
         };
+        let listeners = if sockets.is_empty() { self.bind_main()? } else { sockets };
+        let addresses: io::Result<_> = listeners.iter().map(TcpListener::local_addr).collect();
+        let server = self.settings.clone().serve("main", listeners, app);
+        Ok((server.map_err(cannot_serve)?, addresses.map_err(cannot_serve)?))
+    }
+
+    fn bind_main(&self) -> Result<Vec<TcpListener>, StartError> {
         let listen = &self.config.listen;
-        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
-        for address in listen {
+        let bind = |address: &SocketAddr| {
             let is_shared = |it: &SocketAddr| it.is_ipv4() && it.port() == address.port();
             let only_v6 = address.is_ipv6() && listen.iter().any(is_shared);
-            let (listener, bound) = bind("listen", *address, only_v6)?;
-            listeners.push(listener);
-            addresses.push(bound);
-        }
-        let server = self.settings.clone().serve("main", listeners, app);
-        Ok((server.map_err(cannot_serve)?, addresses))
+            bind("listen", *address, only_v6).map(|(listener, _)| listener)
+        };
+        listen.iter().map(bind).collect()
     }
 
     /// Binds the listener of the query proxy, if it is configured.

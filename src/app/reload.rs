@@ -1,6 +1,6 @@
 //! Reloads the catalog, the route file and the certificates, on SIGHUP and for `POST /-/reload`.
 
-use super::components::Components;
+use super::{components::Components, service_manager::ServiceManager};
 use crate::{
     broker::Broker,
     config::{Config, catalog},
@@ -19,10 +19,15 @@ pub struct Reloader {
     may_offer_prometheus: bool,
     routes: Reload,
     certificates: Vec<tls::Reloader>,
+    service_manager: ServiceManager,
 }
 
 impl Reloader {
-    pub(super) fn new(config: &Config, components: &Components) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        components: &Components,
+        service_manager: ServiceManager,
+    ) -> Self {
         Self {
             broker: components.broker.clone(),
             catalog: config.broker.catalog.clone(),
@@ -30,6 +35,7 @@ impl Reloader {
             may_offer_prometheus: components.may_offer_prometheus,
             routes: components.discovery.reload.clone(),
             certificates: components.certificates.clone(),
+            service_manager,
         }
     }
 
@@ -39,6 +45,10 @@ impl Reloader {
     /// # Errors
     /// Returns why the catalog was not reloaded.
     pub fn reload(&self) -> Result<(), String> {
+        self.service_manager.reloading(|| self.reload_all())
+    }
+
+    fn reload_all(&self) -> Result<(), String> {
         self.routes.trigger();
         self.certificates.iter().for_each(tls::Reloader::trigger);
         let reloaded = self.reload_catalog();

@@ -3,11 +3,11 @@
 use super::{ConfigFile, Environment, SettingFlags, block_on, failure::Failure, log};
 use crate::{
     COMMIT, VERSION,
-    app::{Application, Reloader, signals},
+    app::{Application, Reloader, passed_sockets, signals},
     config::Config,
 };
 use futures_util::StreamExt;
-use std::{path::PathBuf, pin::pin};
+use std::{net::TcpListener, path::PathBuf, pin::pin};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::field;
 
@@ -22,20 +22,28 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, environment: Environment) -> Result<(), Failure> {
         let file = self.config.file.as_deref();
-        let loaded = Config::load_effective(file, environment, &self.flags.into());
+        let loaded = Config::load_effective(file, environment.clone(), &self.flags.into());
         let (config, _) = loaded.map_err(Failure::usage)?;
         log(&config.log.level, config.log.format)?;
-        block_on(serve(config, self.config.file))
+        let sockets = match config.systemd_socket {
+            true => passed_sockets::take(&environment)?,
+            false => Vec::new(),
+        };
+        block_on(serve(config, sockets, self.config.file))
     }
 }
 
-async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
+async fn serve(
+    config: Config,
+    sockets: Vec<TcpListener>,
+    file: Option<PathBuf>,
+) -> Result<(), Failure> {
     // Registered before the listeners are opened, so that no signal is lost.
     let mut stops = pin!(signals::stops().map_err(Failure::other)?);
     let hangup = signal(SignalKind::hangup()).map_err(Failure::other)?;
     let database = config.database_url.to_string();
     let application = tokio::select! {
-        built = Application::build(config) => built?,
+        built = Application::build_on(config, sockets) => built?,
         // During startup no request is served. Opening the database may take long.
         _ = stops.next() => return Ok(()),
     };

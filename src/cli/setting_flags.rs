@@ -17,6 +17,15 @@ pub(super) struct SettingFlags {
     /// Prefix of the names of Scrapebroker's own metrics [key: telemetry.namespace]
     #[arg(long = "metric.namespace", value_name = "PREFIX")]
     namespace: Option<String>,
+    /// Use the sockets that systemd passes for the main listener [key: systemd_socket]
+    #[arg(
+        long = "web.systemd-socket",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    systemd_socket: Option<bool>,
     /// Least severe level that is logged [key: log.level]
     #[arg(long = "log.level", value_name = "LEVEL")]
     log_level: Option<String>,
@@ -32,6 +41,7 @@ impl From<SettingFlags> for Flags {
             listen_port: flags.listen_port,
             telemetry_path: flags.telemetry_path,
             namespace: flags.namespace,
+            systemd_socket: flags.systemd_socket,
             log_level: flags.log_level,
             log_format: flags.log_format,
         }

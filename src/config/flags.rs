@@ -19,6 +19,8 @@ pub struct Flags {
     pub telemetry_path: Option<String>,
     /// `--metric.namespace`
     pub namespace: Option<String>,
+    /// `--web.systemd-socket`
+    pub systemd_socket: Option<bool>,
     /// `--log.level`
     pub log_level: Option<String>,
     /// `--log.format`
@@ -46,6 +48,10 @@ impl Flags {
             if let Some(text) = given(value) {
                 set(table, flag, &path, ValueKind::String(text.to_owned()));
             }
+        }
+        if let Some(is_set) = self.systemd_socket {
+            let value = ValueKind::Boolean(is_set);
+            set(table, "--web.systemd-socket", &["systemd_socket"], value);
         }
     }
 

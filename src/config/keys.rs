@@ -29,6 +29,7 @@ const DEFAULT_DATABASE: &str = "sqlite://scrapebroker.db";
 
 pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Config> {
     let listen = listen(s, platform_env.port);
+    let systemd_socket = s.value("systemd_socket", "false", values::flag);
     let tls = s.section("tls", tls);
     let scheme = if matches!(tls, Ok(Some(_))) { "https" } else { "http" };
     let base_url = base_url(s, scheme, &listen, platform_env.base_url.clone());
@@ -81,7 +82,9 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
         ("events.listen", events.as_ref().ok().and_then(|it| it.listen)),
         ("health_listen", health_listen.ok().flatten()),
     ];
-    check_ports(s, listen.as_deref().unwrap_or_default(), &others);
+    // `listen` is not used if systemd passes the sockets.
+    let main = listen.as_deref().ok().filter(|_| !systemd_socket.unwrap_or(false));
+    check_ports(s, main.unwrap_or_default(), &others);
     if let (Ok(prometheus), Ok(routes)) = (&prometheus, &routes)
         && prometheus.provisioner == Provisioner::Tsuru
         && routes.tsuru.is_none()
@@ -140,6 +143,8 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
         query: query?,
         events: events?,
         operators: operators?,
+        systemd_socket: systemd_socket?,
+        service_manager: platform_env.service_manager,
         platform: platform_env.platform,
     })
 }

@@ -1,15 +1,16 @@
-//! Environment variables of Cloud Foundry and Tsuru.
+//! Environment variables of Cloud Foundry, Tsuru and systemd.
 
-use super::{Mistakes, Platform, values};
+use super::{Mistakes, Platform, ServiceManagerSettings, values};
 use crate::domain::{BaseUrl, DatabaseUrl};
 use serde_json::Value;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// Settings that the platform provides. All are defaults, except `port`, which takes precedence.
 #[derive(Debug, Default)]
 pub(super) struct PlatformEnv {
     pub(super) platform: Option<Platform>,
     pub(super) port: Option<Port>,
+    pub(super) service_manager: ServiceManagerSettings,
     pub(super) base_url: Option<BaseUrl>,
     /// Folders of `PATH`, in which programs are looked up.
     pub(super) search: Vec<PathBuf>,
@@ -62,6 +63,7 @@ impl PlatformEnv {
         Self {
             platform,
             port,
+            service_manager: service_manager(&variable),
             search: std::env::split_paths(variable("PATH").map_or(PATH, String::as_str)).collect(),
             base_url: application.as_ref().and_then(first_route),
             explicit_timestamps: variable("USE_EXPLICIT_TIMESTAMPS")
@@ -70,6 +72,15 @@ impl PlatformEnv {
             database_url: services.as_ref().and_then(postgres),
         }
     }
+}
+
+/// A watchdog of another process, such as a parent, is ignored.
+fn service_manager<'a>(variable: &impl Fn(&str) -> Option<&'a String>) -> ServiceManagerSettings {
+    let pid = variable("WATCHDOG_PID").map(|pid| pid.trim());
+    let is_own = pid.is_none_or(|pid| pid == std::process::id().to_string());
+    let micros = variable("WATCHDOG_USEC").and_then(|text| text.trim().parse().ok());
+    let watchdog = micros.filter(|micros| *micros > 0 && is_own).map(Duration::from_micros);
+    ServiceManagerSettings { notify_socket: variable("NOTIFY_SOCKET").cloned(), watchdog }
 }
 
 /// Other texts are those of other programs.

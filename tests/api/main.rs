@@ -55,6 +55,7 @@ mod signals_and_kills;
 mod slow_clients;
 mod start;
 mod stores;
+mod systemd;
 mod test_app;
 mod test_peers;
 mod transfers;

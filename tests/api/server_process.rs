@@ -155,6 +155,11 @@ fn send_signal(child: &Child, signal: &str) {
 pub(crate) struct StartingServer(Child);
 
 impl StartingServer {
+    /// A process whose standard error is piped.
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Sends SIGTERM and returns the exit code.
     pub(crate) async fn stopped(mut self) -> Option<i32> {
         send_signal(&self.0, "TERM");

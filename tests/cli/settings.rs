@@ -86,3 +86,17 @@ fn mistakes_in_flags_are_listed_with_the_others_and_exit_64() {
         assert!(err.contains("cannot be used with"), "{err}");
     }
 }
+
+#[test]
+fn systemd_sockets_are_enabled_by_a_flag_with_or_without_a_value() {
+    for (flag, line) in [
+        ("--web.systemd-socket", "systemd_socket: true # --web.systemd-socket"),
+        ("--web.systemd-socket=true", "systemd_socket: true # --web.systemd-socket"),
+        ("--web.systemd-socket=false", "systemd_socket: false # --web.systemd-socket"),
+        ("--log.level=info", "systemd_socket: false # default"),
+    ] {
+        let (code, out, err) = run(&mut scrapebroker(&["check-config", flag]));
+        assert_eq!((code, &*err), (0, ""));
+        assert!(out.lines().any(|it| it == line), "{line} in {out}");
+    }
+}

@@ -88,6 +88,7 @@ fn each_mistake_names_the_flag_or_variable() {
         namespace: Some("a-b".to_owned()),
         log_level: Some("loud".to_owned()),
         log_format: Some("xml".to_owned()),
+        ..Flags::default()
     };
     let found = mistakes(with_flags("", &[], &flags));
     let expected = [

@@ -161,7 +161,7 @@ fn an_unknown_key_names_its_nearest_neighbour_or_all_of_them() {
         ("lisen: x", "lisen", "did you mean listen?"),
         ("scrape: { max-timeout: 1s }", "scrape.max-timeout", "did you mean max_timeout?"),
         ("Listen: ':80'", "Listen", "did you mean listen?"),
-        ("nats: {}", "nats", "known here are: listen, tls, base_url"),
+        ("nats: {}", "nats", "known here are: listen, systemd_socket, tls"),
         ("scrape: { memory: 1 }", "scrape.memory", "known here are: timeout"),
         ("log.level: debug", "log.level", "is unknown"),
     ];
