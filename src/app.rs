@@ -24,6 +24,7 @@ mod service_manager;
 pub(crate) mod signals;
 mod start_error;
 mod warnings;
+mod web_config;
 
 pub(crate) use certificates::check as check_certificates;
 pub use start_error::StartError;

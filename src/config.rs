@@ -23,12 +23,14 @@ mod query;
 mod section;
 mod sources;
 mod values;
+mod web_file;
 
 pub use effective::{Effective, WithOrigins};
 pub use events::Events;
 pub use flags::Flags;
 pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use query::Query;
+pub use web_file::WebFile;
 
 pub mod catalog;
 pub mod mpp;
@@ -62,7 +64,11 @@ pub struct Config {
     /// Listener for health checks of a load balancer.
     pub health_listen: Option<SocketAddr>,
     /// Enables HTTPS on the main listener.
-    pub tls: Option<Tls>,
+    pub tls: Option<ListenerSettings>,
+    /// Timeout of a TLS handshake with a client.
+    pub handshake_timeout: Duration,
+    /// Settings in the format of exporter-toolkit.
+    pub web_file: Option<WebFile>,
     /// How long new connections are accepted after a stop signal, so that load balancers notice the
     /// shutdown.
     pub drain_wait: Duration,
@@ -97,6 +103,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether listeners use TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some() || self.web_file.as_ref().is_some_and(|file| file.tls.is_some())
+    }
+
     /// Merges `file`, then the variables of `environment`, then what the platform provides in
     /// `environment`.
     ///
@@ -137,14 +148,6 @@ impl Config {
             _ => Err(mistakes.into()),
         }
     }
-}
-
-/// `tls`
-#[derive(Clone, Debug)]
-pub struct Tls {
-    pub certificates: ListenerSettings,
-    /// Timeout of a handshake.
-    pub handshake_timeout: Duration,
 }
 
 /// Variables of systemd.

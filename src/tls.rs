@@ -14,6 +14,7 @@ mod handshake_error;
 mod listener_tls;
 mod pem;
 mod reloader;
+mod web_tls;
 
 pub use client::{ClientSettings, connect};
 pub use client_tls::{ClientConfigs, ClientTls};
@@ -21,6 +22,9 @@ pub use handshake_error::{HandshakeError, alert_of, alert_text};
 pub use listener_tls::{Alpn, ListenerSettings, ListenerTls};
 pub use pem::{Pem, PemSource};
 pub use reloader::Reloader;
+pub use web_tls::{
+    CipherSuite, ClientAuth, CurrentAcceptor, Curve, TlsVersion, WebTls, WebTlsSettings,
+};
 
 pub use rustls::{
     AlertDescription, ClientConfig, ServerConfig,

@@ -4,7 +4,7 @@ use super::StartError;
 use crate::{
     config::Config,
     query::LocatorSettings,
-    tls::{ClientTls, ListenerTls, Reloader, TlsError},
+    tls::{ClientTls, ListenerTls, Reloader, TlsError, WebTls},
 };
 
 pub(super) fn failure(error: TlsError) -> StartError {
@@ -18,8 +18,7 @@ pub(super) fn backends(config: &Config) -> Result<(ClientTls, Reloader), TlsErro
 
 /// TLS of the main listener, if it is configured.
 pub(super) fn listener(config: &Config) -> Result<Option<(ListenerTls, Reloader)>, TlsError> {
-    let settings = config.tls.as_ref().map(|tls| tls.certificates.clone());
-    settings.map(ListenerTls::open).transpose()
+    config.tls.clone().map(ListenerTls::open).transpose()
 }
 
 /// Reads the certificates that `config` names, without using them.
@@ -28,6 +27,11 @@ pub(super) fn listener(config: &Config) -> Result<Option<(ListenerTls, Reloader)
 /// The first that cannot be used, of the listener, of instances, of NATS, and of query pools.
 pub(crate) fn check(config: &Config) -> Result<(), TlsError> {
     listener(config)?;
+    if let Some(file) = &config.web_file
+        && let Some(tls) = &file.tls
+    {
+        WebTls::open(tls, file.has_http2)?;
+    }
     backends(config)?;
     if let Some(nats) = &config.routes.nats {
         nats.tls.config()?;

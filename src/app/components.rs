@@ -8,6 +8,7 @@ use super::{
     provisioning,
     query_pools::QueryPools,
     route_sources, store_failure, warnings,
+    web_config::WebConfig,
 };
 use crate::{
     broker::{Broker, Provisioning},
@@ -16,7 +17,7 @@ use crate::{
     domain::BaseUrl,
     events::{EventMetrics, Events},
     http::{
-        access::{Access, AccessMetrics, Operators},
+        access::{Access, AccessMetrics, Operators, gate::Gate},
         apps::{
             Apps,
             pages::{AppIndexes, AppPages},
@@ -80,6 +81,7 @@ pub(super) struct Components {
     budget: MemoryBudget,
     exporters: Exporters,
     access: Access,
+    pub(super) web_config: WebConfig,
     process_metrics: process::ProcessMetrics,
     own_metrics: OwnMetrics,
     sd_metrics: SdMetrics,
@@ -199,6 +201,14 @@ impl Components {
         let table = broker.binding_table();
         query_pools.start(&client, &table, &config.base_url, &loops, &shutdown)?;
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
+        let gate = Gate::new(
+            config.web_file.as_ref().map(|file| file.gate.clone()).unwrap_or_default(),
+            access.clone(),
+            tokio::runtime::Handle::current(),
+            &mut registry,
+        );
+        let web_config = WebConfig::open(config, gate, &mut registry)?;
+        loops.spawn_local(web_config.clone().run(shutdown.clone()));
         let metrics = EventMetrics::register(&mut registry);
         let events = Events::open(store.clone(), config.events.settings.clone(), metrics);
         let events = events.await.map_err(store_failure)?;
@@ -237,6 +247,7 @@ impl Components {
             budget,
             exporters,
             access,
+            web_config,
             process_metrics,
             own_metrics: OwnMetrics::new(
                 registry,
@@ -374,7 +385,7 @@ impl Components {
             default: pools.iter().find(is_default).cloned(),
             pools,
             operators_only: config.query.operators_only,
-            has_tls: config.tls.is_some(),
+            has_tls: config.has_tls(),
             base_url: config.base_url.clone(),
             access: self.access.clone(),
             lifecycle: self.lifecycle.clone(),

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     http::{
         self,
+        access::gate::{self, Gate},
         base_path::{self, BasePath},
         head_limits::{self, RequestHeads},
         lifecycle::{self, Lifecycle},
@@ -52,6 +53,7 @@ pub(super) struct Listeners<'a> {
     lifecycle: web::Data<Lifecycle>,
     requests: web::Data<running::Running>,
     heads: web::Data<RequestHeads>,
+    gate: web::Data<Gate>,
     settings: server::Settings,
 }
 
@@ -79,6 +81,7 @@ impl<'a> Listeners<'a> {
             lifecycle: web::Data::new(drain.lifecycle.clone()),
             requests: web::Data::new(drain.running.clone()),
             heads: web::Data::new(RequestHeads::default()),
+            gate: web::Data::new(components.web_config.gate.clone()),
             settings,
         })
     }
@@ -91,6 +94,7 @@ impl<'a> Listeners<'a> {
         let base_path = web::Data::new(BasePath::of(&self.config.base_url));
         let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
         let (requests, heads) = (self.requests.clone(), self.heads.clone());
+        let gate = self.gate.clone();
         let (idle_timeout, backends) =
             (self.config.backends.idle_timeout, self.components.backends.clone());
         let (resolver, outgoing) =
@@ -98,12 +102,14 @@ impl<'a> Listeners<'a> {
         let (query_client, reload) = (self.query_client(), self.reload.clone());
         let app = move || {
             App::new()
+                .wrap(from_fn(gate::check))
                 .wrap(from_fn(http::ui::error_page::render))
                 .wrap(from_fn(running::track))
                 .wrap(from_fn(http::browser::guard))
                 .wrap(from_fn(lifecycle::end_connections))
                 .wrap(from_fn(head_limits::check))
                 .wrap(TracingLogger::<RequestSpan>::new())
+                .wrap(from_fn(gate::add_headers))
                 .wrap(from_fn(http::paths::normalize))
                 // Runs first, because handlers match complete paths.
                 .wrap(from_fn(base_path::strip))
@@ -111,6 +117,7 @@ impl<'a> Listeners<'a> {
                 .app_data(requests.clone())
                 .app_data(base_path.clone())
                 .app_data(heads.clone())
+                .app_data(gate.clone())
                 .app_data(data.apps.clone())
                 .app_data(data.app_pages.clone())
                 .app_data(data.health.clone())
@@ -172,17 +179,21 @@ impl<'a> Listeners<'a> {
         let Some(listen) = self.config.query.listen else { return Ok(None) };
         let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
         let (requests, heads) = (self.requests.clone(), self.heads.clone());
+        let gate = self.gate.clone();
         let query_client = self.query_client();
         let app = move || {
             App::new()
+                .wrap(from_fn(gate::check))
                 .wrap(from_fn(running::track))
                 .wrap(from_fn(http::browser::guard))
                 .wrap(from_fn(lifecycle::end_connections))
                 .wrap(from_fn(head_limits::check))
                 .wrap(TracingLogger::<RequestSpan>::new())
+                .wrap(from_fn(gate::add_headers))
                 .app_data(lifecycle.clone())
                 .app_data(requests.clone())
                 .app_data(heads.clone())
+                .app_data(gate.clone())
                 .app_data(data.own_origin.clone())
                 .app_data(data.pools.clone())
                 .app_data(web::Data::new(query_client()))
@@ -199,19 +210,23 @@ impl<'a> Listeners<'a> {
         let Some(listen) = self.config.events.listen else { return Ok(None) };
         let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
         let (requests, heads) = (self.requests.clone(), self.heads.clone());
+        let gate = self.gate.clone();
         let token_required = self.config.events.token_required;
         let events = web::Data::new(data.events.as_ref().clone().for_listener(token_required));
         let app = move || {
             App::new()
+                .wrap(from_fn(gate::check))
                 .wrap(from_fn(running::track))
                 .wrap(from_fn(http::browser::guard))
                 .wrap(from_fn(lifecycle::end_connections))
                 .wrap(from_fn(head_limits::check))
                 .wrap(TracingLogger::<RequestSpan>::new())
+                .wrap(from_fn(gate::add_headers))
                 .wrap(from_fn(http::paths::normalize))
                 .app_data(lifecycle.clone())
                 .app_data(requests.clone())
                 .app_data(heads.clone())
+                .app_data(gate.clone())
                 .app_data(data.own_origin.clone())
                 .app_data(events.clone())
                 .configure(http::events::configure_listener)
@@ -274,9 +289,12 @@ fn tls(
     components: &Components,
     alpn: Alpn,
 ) -> Result<Option<server::Tls>, StartError> {
-    let (Some(listener), Some(tls)) = (&components.listener, &config.tls) else { return Ok(None) };
-    let acceptor = listener.acceptor(alpn).map_err(certificates::failure)?;
-    Ok(Some(server::Tls { acceptor, handshake_timeout: tls.handshake_timeout }))
+    let acceptor = match (components.web_config.acceptor(alpn), &components.listener) {
+        (Some(acceptor), _) => acceptor,
+        (None, Some(listener)) => listener.acceptor(alpn).map_err(certificates::failure)?,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(server::Tls { acceptor, handshake_timeout: config.handshake_timeout }))
 }
 
 /// Listens on the address that `key` sets. Also returns the address with its port.

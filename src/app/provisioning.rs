@@ -114,7 +114,7 @@ pub(super) fn reconciler(
 /// public name.
 pub(super) fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
     let is_child = config.prometheus.provisioner == config::Provisioner::Process;
-    let scrape_url = match is_child && config.tls.is_none() {
+    let scrape_url = match is_child && !config.has_tls() {
         true => {
             let mut own = address;
             if own.ip().is_unspecified() {

@@ -1,6 +1,6 @@
-//! Reloads the catalog, the route file and the certificates, on SIGHUP and for `POST /-/reload`.
+//! Reloads the catalog, the route file, the certificates and the web configuration, on SIGHUP and for `POST /-/reload`.
 
-use super::{components::Components, service_manager::ServiceManager};
+use super::{components::Components, service_manager::ServiceManager, web_config::WebConfig};
 use crate::{
     broker::Broker,
     config::{Config, catalog},
@@ -10,7 +10,7 @@ use crate::{
 };
 use std::path::PathBuf;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Reloader {
     broker: Broker,
     /// None for the built-in catalog, which does not change.
@@ -19,6 +19,7 @@ pub struct Reloader {
     may_offer_prometheus: bool,
     routes: Reload,
     certificates: Vec<tls::Reloader>,
+    web_config: WebConfig,
     service_manager: ServiceManager,
 }
 
@@ -35,11 +36,12 @@ impl Reloader {
             may_offer_prometheus: components.may_offer_prometheus,
             routes: components.discovery.reload.clone(),
             certificates: components.certificates.clone(),
+            web_config: components.web_config.clone(),
             service_manager,
         }
     }
 
-    /// Reads the catalog, and makes the route file and the certificates be read again. What is
+    /// Reads the catalog, and makes the other files be read again. What is
     /// invalid is logged, and its previous content remains active.
     ///
     /// # Errors
@@ -51,6 +53,7 @@ impl Reloader {
     fn reload_all(&self) -> Result<(), String> {
         self.routes.trigger();
         self.certificates.iter().for_each(tls::Reloader::trigger);
+        self.web_config.trigger();
         let reloaded = self.reload_catalog();
         match &reloaded {
             Ok(()) => tracing::info!("catalog reloaded"),

@@ -8,7 +8,7 @@ use super::{
     http1_head::HeadGuard,
     http2,
 };
-use crate::{telemetry::running::Use, tls::TlsAcceptor};
+use crate::{telemetry::running::Use, tls::CurrentAcceptor};
 use actix_http::{HttpService, Request};
 use actix_server::{GracefulShutdownSignal, ServerBuilder};
 use actix_service::{
@@ -51,7 +51,7 @@ pub(super) struct Settings {
 
 #[derive(Clone)]
 pub(super) struct Tls {
-    pub(super) acceptor: TlsAcceptor,
+    pub(super) acceptor: CurrentAcceptor,
     pub(super) handshake_timeout: Duration,
 }
 
@@ -228,7 +228,7 @@ async fn secure(stream: ClientStream, tls: Option<&Tls>) -> Option<ClientIo> {
     let Some(Tls { acceptor, handshake_timeout }) = tls else {
         return Some(ClientIo::Plain(stream));
     };
-    match timeout(*handshake_timeout, acceptor.accept(stream)).await {
+    match timeout(*handshake_timeout, acceptor.current().accept(stream)).await {
         Ok(Ok(secured)) => Some(ClientIo::tls(secured)),
         Ok(Err(_)) | Err(_) => None,
     }

@@ -17,6 +17,9 @@ pub(super) struct SettingFlags {
     /// Prefix of the names of Scrapebroker's own metrics [key: telemetry.namespace]
     #[arg(long = "metric.namespace", value_name = "PREFIX")]
     namespace: Option<String>,
+    /// TLS, users, headers and a rate limit in the format of exporter-toolkit [key: web_config_file]
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<String>,
     /// Use the sockets that systemd passes for the main listener [key: systemd_socket]
     #[arg(
         long = "web.systemd-socket",
@@ -41,6 +44,7 @@ impl From<SettingFlags> for Flags {
             listen_port: flags.listen_port,
             telemetry_path: flags.telemetry_path,
             namespace: flags.namespace,
+            web_config_file: flags.web_config_file,
             systemd_socket: flags.systemd_socket,
             log_level: flags.log_level,
             log_format: flags.log_format,

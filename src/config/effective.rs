@@ -75,6 +75,12 @@ impl Origins {
         *origin = format!("{origin} and {source}");
     }
 
+    /// The variable or flag that set the value at `path`.
+    pub(super) fn named(&self, path: &str) -> Option<&str> {
+        let origin = self.values.get(path).map(String::as_str);
+        origin.filter(|origin| ![DEFAULT, FILE].contains(origin))
+    }
+
     pub(super) fn extend(&mut self, other: Self) {
         self.values.extend(other.values);
         self.containers.extend(other.containers);

@@ -19,6 +19,8 @@ pub struct Flags {
     pub telemetry_path: Option<String>,
     /// `--metric.namespace`
     pub namespace: Option<String>,
+    /// `--web.config.file`
+    pub web_config_file: Option<String>,
     /// `--web.systemd-socket`
     pub systemd_socket: Option<bool>,
     /// `--log.level`
@@ -40,13 +42,14 @@ impl Flags {
             _ => set(table, LISTEN_ADDRESS, &["listen"], ValueKind::Array(addresses)),
         }
         for (flag, path, value) in [
-            ("--web.telemetry-path", ["telemetry", "path"], &self.telemetry_path),
-            ("--metric.namespace", ["telemetry", "namespace"], &self.namespace),
-            ("--log.level", ["log", "level"], &self.log_level),
-            ("--log.format", ["log", "format"], &self.log_format),
+            ("--web.telemetry-path", &["telemetry", "path"][..], &self.telemetry_path),
+            ("--metric.namespace", &["telemetry", "namespace"], &self.namespace),
+            ("--web.config.file", &["web_config_file"], &self.web_config_file),
+            ("--log.level", &["log", "level"], &self.log_level),
+            ("--log.format", &["log", "format"], &self.log_format),
         ] {
             if let Some(text) = given(value) {
-                set(table, flag, &path, ValueKind::String(text.to_owned()));
+                set(table, flag, path, ValueKind::String(text.to_owned()));
             }
         }
         if let Some(is_set) = self.systemd_socket {

@@ -4,11 +4,11 @@
 //! other mistakes.
 
 use super::{
-    Backends, Broker, Config, Database, Events, Log, LogFormat, Platform, Provisioner, Routes,
-    Scrape, Telemetry, Tls, Tsuru, events,
+    Backends, Broker, Config, ConfigError, Database, Events, Log, LogFormat, Mistake, Mistakes,
+    Platform, Provisioner, Routes, Scrape, Telemetry, Tsuru, WebFile, events,
     platform::{PlatformEnv, Port},
     prometheus, query,
-    section::{Read, Section},
+    section::{Read, Recorded, Section},
     values::{self, number},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     telemetry::metrics::Namespace,
     tls::{ClientSettings, ListenerSettings, Pem},
 };
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 /// The default of `database_url`.
 const DEFAULT_DATABASE: &str = "sqlite://scrapebroker.db";
@@ -31,7 +31,13 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     let listen = listen(s, platform_env.port);
     let systemd_socket = s.value("systemd_socket", "false", values::flag);
     let tls = s.section("tls", tls);
-    let scheme = if matches!(tls, Ok(Some(_))) { "https" } else { "http" };
+    let web_file = web_file(s);
+    let has_web_tls = matches!(&web_file, Ok(Some(file)) if file.tls.is_some());
+    let has_tls = matches!(&tls, Ok((Some(_), _)));
+    if has_tls && has_web_tls {
+        s.mistake("web_config_file", "has tls_server_config, and tls is set; use only one of them");
+    }
+    let scheme = if has_tls || has_web_tls { "https" } else { "http" };
     let base_url = base_url(s, scheme, &listen, platform_env.base_url.clone());
     let health_listen = s.optional("health_listen", values::address);
     // Cloud Foundry kills an app ten seconds after the stop signal.
@@ -120,11 +126,14 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
         );
     }
 
+    let (tls, handshake_timeout) = tls?;
     Ok(Config {
         listen: listen?,
         base_url: base_url?,
         health_listen: health_listen?,
-        tls: tls?,
+        tls,
+        handshake_timeout,
+        web_file: web_file?,
         drain_wait: drain_wait?,
         shutdown_grace: shutdown_grace?,
         max_connections: max_connections?,
@@ -184,7 +193,28 @@ fn base_url(
     Ok(base_url)
 }
 
-fn tls(s: &mut Section<'_>) -> Read<Option<Tls>> {
+/// Reads the settings in the file. Each of its mistakes is a mistake of this key.
+fn web_file(s: &mut Section<'_>) -> Read<Option<WebFile>> {
+    let Some(path) = s.optional("web_config_file", values::path)? else { return Ok(None) };
+    match WebFile::read(&path) {
+        Ok(file) => Ok(Some(file)),
+        Err(ConfigError::Mistakes(Mistakes(mistakes))) => {
+            let record = |Mistake { key, problem }| {
+                s.mistake("web_config_file", format!("{}: {key} {problem}", path.display()))
+            };
+            Err(mistakes.into_iter().map(record).fold(Recorded, |_, recorded| recorded))
+        }
+        Err(ConfigError::Unreadable { path, source }) => {
+            Err(s.mistake("web_config_file", format!("cannot read {}: {source}", path.display())))
+        }
+        Err(error @ ConfigError::NotYaml { .. }) => {
+            Err(s.mistake("web_config_file", error.to_string()))
+        }
+    }
+}
+
+/// The certificates, and the timeout of a handshake.
+fn tls(s: &mut Section<'_>) -> Read<(Option<ListenerSettings>, Duration)> {
     let (cert, key) = (s.pem("cert"), s.pem("key"));
     let client_ca = s.pem("client_ca");
     let handshake_timeout = s.value("handshake_timeout", "5s", values::period);
@@ -192,11 +222,10 @@ fn tls(s: &mut Section<'_>) -> Read<Option<Tls>> {
     let (client_ca, handshake_timeout) = (client_ca?, handshake_timeout?);
     match (identity, client_ca) {
         (Some((cert, key)), client_ca) => {
-            let certificates = ListenerSettings { cert, key, client_ca };
-            Ok(Some(Tls { certificates, handshake_timeout }))
+            Ok((Some(ListenerSettings { cert, key, client_ca }), handshake_timeout))
         }
         (None, Some(_)) => Err(s.mistake("client_ca", "requires cert and key")),
-        (None, None) => Ok(None),
+        (None, None) => Ok((None, handshake_timeout)),
     }
 }
 
@@ -220,7 +249,11 @@ pub(super) fn client(s: &mut Section<'_>) -> Read<ClientSettings> {
     Ok(ClientSettings { ca: ca?, identity: identity?, skip_verify: false })
 }
 
-fn identity(s: &mut Section<'_>, cert: Option<Pem>, key: Option<Pem>) -> Read<Option<(Pem, Pem)>> {
+pub(super) fn identity(
+    s: &mut Section<'_>,
+    cert: Option<Pem>,
+    key: Option<Pem>,
+) -> Read<Option<(Pem, Pem)>> {
     match (cert, key) {
         (Some(cert), Some(key)) => Ok(Some((cert, key))),
         (None, None) => Ok(None),

@@ -61,19 +61,21 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// Records a mistake in `key`.
+    /// Records a mistake in `key`, and names the variable or flag that set its value.
     pub(super) fn mistake(&mut self, key: &str, problem: impl Into<String>) -> Recorded {
+        let origin = self.origins.named(&self.path_of(key)).map(str::to_owned);
+        self.mistake_at(key, origin.as_deref(), &problem.into())
+    }
+
+    /// Like [`mistake`](Self::mistake), with the variable or flag.
+    fn mistake_at(&mut self, key: &str, origin: Option<&str>, problem: &str) -> Recorded {
+        let problem = match origin {
+            Some(origin) => format!("{problem} (set by {origin})"),
+            None => problem.to_owned(),
+        };
         let key = self.path_of(key);
         self.mistakes.add(key, problem);
         Recorded
-    }
-
-    /// Like [`mistake`](Self::mistake), and names the variable that set the value.
-    fn mistake_at(&mut self, key: &str, origin: Option<&str>, problem: &str) -> Recorded {
-        match origin {
-            Some(variable) => self.mistake(key, format!("{problem} (set by {variable})")),
-            None => self.mistake(key, problem),
-        }
     }
 
     /// Sets the effective value of `key`.

@@ -10,6 +10,7 @@ mod mistakes;
 mod platforms;
 mod secrets;
 mod tsuru_apps;
+mod web_file;
 
 type Loaded = Result<(Config, Effective), ConfigError>;
 
@@ -179,16 +180,13 @@ fn a_file_can_set_all_keys() {
     assert_eq!(names, [("match[]", 2), ("n", 1), ("org", 1)]);
     assert!(config.backends.tls.skip_verify);
     let tls = config.tls.unwrap();
-    assert_eq!(tls.handshake_timeout, Duration::from_secs(2));
+    assert_eq!(config.handshake_timeout, Duration::from_secs(2));
     let file = |pem: Pem| match pem.source {
         PemSource::File(path) => path.display().to_string(),
         PemSource::Inline(_) => panic!("not a file"),
     };
-    assert_eq!(
-        [tls.certificates.cert, tls.certificates.key].map(file),
-        ["/tls/cert.pem", "/tls/key.pem"]
-    );
-    assert_eq!(file(tls.certificates.client_ca.unwrap()), "/tls/ca.pem");
+    assert_eq!([tls.cert, tls.key].map(file), ["/tls/cert.pem", "/tls/key.pem"]);
+    assert_eq!(file(tls.client_ca.unwrap()), "/tls/ca.pem");
     let (cert, key) = config.backends.tls.identity.unwrap();
     let ca = config.backends.tls.ca.unwrap();
     assert_eq!([ca, cert, key].map(file), ["/cf/ca.pem", "/cf/cert.pem", "/cf/key.pem"]);

@@ -9,6 +9,7 @@
 //! compared only if its client is within the limits of [`Throttle`], or if the password was correct
 //! before ([`Proven`]).
 
+pub mod gate;
 mod metrics;
 mod operators;
 mod own;
@@ -178,6 +179,26 @@ impl Access {
     /// Whether a scrape requires a token.
     pub fn token_required(&self) -> bool {
         self.0.token_required
+    }
+
+    /// Whether the user name is that of the broker or of an operator.
+    fn is_own_user(&self, presented: &RequestCredentials) -> bool {
+        presented.user.as_deref().is_some_and(|user| self.0.own.is_username(user))
+    }
+
+    /// Whether the password is the broker's, or that of the operator with this name. The caller has
+    /// counted the login.
+    async fn is_operator_password(&self, presented: &RequestCredentials) -> Result<bool, Denied> {
+        let Inner { broker, operators, .. } = &*self.0;
+        let is_of_broker =
+            broker.as_ref().is_some_and(|it| it.has_password(presented.secret.as_bytes()));
+        Ok(is_of_broker || operators.is_known(presented) || operators.verify(presented).await?)
+    }
+
+    /// Checks credentials that this installation accepts anywhere: those of the broker or of an
+    /// operator, or a token. Tsuru sends the broker's password with the name of a service.
+    async fn accepts(&self, request: &HttpRequest) -> Result<(), Denied> {
+        self.caller_as(request, true).await.map(drop)
     }
 
     /// Whether the value of an `Authorization` header contains a current or former credential of
@@ -378,6 +399,11 @@ impl Access {
     }
 
     async fn caller(&self, request: &HttpRequest) -> Result<Caller, Denied> {
+        self.caller_as(request, false).await
+    }
+
+    /// With `any_user`, the broker's password is accepted with every user name.
+    async fn caller_as(&self, request: &HttpRequest, any_user: bool) -> Result<Caller, Denied> {
         let Inner { bound, broker, operators, own, .. } = &*self.0;
         let presented = RequestCredentials::of(request.headers()).ok_or(Denied::Missing)?;
         if let Some(scope) = bound.scope_of_token(&presented.secret) {
@@ -390,8 +416,10 @@ impl Access {
             return Err(self.wrong_token(origin, &presented));
         }
         let attempt = self.attempt(origin, &presented)?;
-        let is_broker =
-            broker.as_ref().is_some_and(|broker| broker.match_request(request.headers()));
+        let is_broker = broker.as_ref().is_some_and(|broker| match any_user {
+            true => broker.has_password(presented.secret.as_bytes()),
+            false => broker.match_request(request.headers()),
+        });
         if is_broker || operators.is_known(&presented) || operators.verify(&presented).await? {
             self.succeeded(origin, &presented, attempt);
             return Ok(Caller::Operator);

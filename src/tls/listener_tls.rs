@@ -3,7 +3,7 @@
 //! The server uses one configuration until it stops, so the certificate and the client CAs are
 //! looked up at each handshake.
 
-use super::{Pem, Reloader, TlsError, pem::Identity, provider};
+use super::{CurrentAcceptor, Pem, Reloader, TlsError, pem::Identity, provider};
 use arc_swap::ArcSwap;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
@@ -16,7 +16,6 @@ use rustls::{
     sign::CertifiedKey,
 };
 use std::sync::Arc;
-use tokio_rustls::TlsAcceptor;
 
 /// TLS settings of a listener.
 #[derive(Clone, Debug)]
@@ -39,7 +38,7 @@ pub enum Alpn {
 }
 
 impl Alpn {
-    fn protocols(self) -> Vec<Vec<u8>> {
+    pub(super) fn protocols(self) -> Vec<Vec<u8>> {
         let names: &[&[u8]] = match self {
             Self::Http2 => &[b"h2", b"http/1.1"],
             Self::Http1 => &[b"http/1.1"],
@@ -92,10 +91,10 @@ impl ListenerTls {
     ///
     /// # Errors
     /// The build supports no safe protocol version.
-    pub fn acceptor(&self, alpn: Alpn) -> Result<TlsAcceptor, TlsError> {
+    pub fn acceptor(&self, alpn: Alpn) -> Result<CurrentAcceptor, TlsError> {
         let mut config = self.server_config()?;
         config.alpn_protocols = alpn.protocols();
-        Ok(Arc::new(config).into())
+        Ok(CurrentAcceptor::new(config))
     }
 
     /// Configuration for TLS 1.2 and 1.3 that uses the current certificates at each handshake.

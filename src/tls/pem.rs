@@ -62,7 +62,10 @@ impl Pem {
 
     /// Digest of the file's content, to detect changes; `None` for inline texts, which cannot
     /// change.
-    pub(super) fn fingerprint(&self) -> Option<Result<Vec<u8>, TlsError>> {
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn fingerprint(&self) -> Option<Result<Vec<u8>, TlsError>> {
         match &self.source {
             PemSource::Inline(_) => None,
             PemSource::File(_) => {

@@ -64,5 +64,6 @@ mod tsuru_provisioner;
 mod tsuru_service;
 mod tsuru_units;
 mod views;
+mod web_config;
 
 use exposition::testing::promtool;

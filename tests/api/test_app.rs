@@ -66,10 +66,10 @@ pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
         stop,
         stopped,
     };
-    // A route file is read shortly after the start. With HTTPS, only the test has the certificates
-    // for a readiness probe.
+    // A route file is read shortly after the start. With HTTPS or users, only the test has what
+    // a readiness probe needs.
     let set = |name: &str| settings.iter().any(|(key, _)| *key == name);
-    if set("ROUTES__FILE") && !set("TLS__CERT_FILE") {
+    if set("ROUTES__FILE") && !set("TLS__CERT_FILE") && !set("WEB_CONFIG_FILE") {
         eventually(async || (app.get("/-/ready").await.status == 200).then_some(())).await;
     }
     app

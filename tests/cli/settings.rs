@@ -88,6 +88,37 @@ fn mistakes_in_flags_are_listed_with_the_others_and_exit_64() {
 }
 
 #[test]
+fn check_config_checks_the_web_configuration_file_and_its_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "web.yml", "http_server_config: { http2: false }\n");
+    let flag = format!("--web.config.file={path}");
+    let check = || run(&mut scrapebroker(&["check-config", &flag]));
+    let (code, out, err) = check();
+    assert_eq!((code, &*err), (0, ""));
+    let line = format!("web_config_file: {path} # --web.config.file");
+    assert!(out.lines().any(|it| it == line), "{out}");
+    file(&folder, "web.yml", "tls_server_config: { cert_file: no-such.pem, key_file: k }\n");
+    let (code, _, err) = check();
+    assert_eq!(code, 64);
+    let certificate = folder.path().join("no-such.pem");
+    let part = format!("tls_server_config.cert_file: {}: cannot read it", certificate.display());
+    assert!(err.contains(&part), "{err}");
+    file(
+        &folder,
+        "web.yml",
+        "basic_auth_users: { ann: her-password }\nrate_limit: { burst: -1 }\n",
+    );
+    let (code, _, err) = check();
+    assert_eq!(code, 64);
+    for part in
+        ["2 mistakes", "basic_auth_users.ann is not a bcrypt hash", "(set by --web.config.file)"]
+    {
+        assert!(err.contains(part), "{part} in {err}");
+    }
+    assert!(!err.contains("her-password"), "{err}");
+}
+
+#[test]
 fn systemd_sockets_are_enabled_by_a_flag_with_or_without_a_value() {
     for (flag, line) in [
         ("--web.systemd-socket", "systemd_socket: true # --web.systemd-socket"),

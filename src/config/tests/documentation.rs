@@ -58,7 +58,11 @@ fn each_key_is_documented_with_its_default() {
 fn the_complete_example_is_complete_and_loads() {
     let (_, rest) = TEXT.split_once("```yaml\n").unwrap();
     let (example, _) = rest.split_once("```").unwrap();
-    let (_, effective) = load(example, &[]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let web_file = folder.path().join("web.yml");
+    std::fs::write(&web_file, "").unwrap();
+    let example = example.replace(" web.yml", &format!(" {}", web_file.display()));
+    let (_, effective) = load(&example, &[]).unwrap();
     let keys = |effective| flat(effective).into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>();
     let shown: BTreeSet<_> = keys(&effective);
     let known: BTreeSet<_> = rows().into_iter().map(|(key, _)| key).collect();

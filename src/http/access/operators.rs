@@ -75,6 +75,22 @@ impl Operators {
         self.list.is_empty()
     }
 
+    /// Whether there is an operator of this name.
+    pub(super) fn has_user(&self, presented: &RequestCredentials) -> bool {
+        self.named(presented).next().is_some()
+    }
+
+    /// Measures how long a check takes, so that the first unknown user name takes as long as a known
+    /// one. It blocks the thread.
+    pub(super) fn measure(&self) {
+        let Some(KnownOperator { operator, .. }) = self.list.first() else { return };
+        let started = Instant::now();
+        // The result does not matter.
+        let _ = bcrypt::verify("", operator.password_bcrypt.expose_secret());
+        let duration = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_check.store(duration, Ordering::Relaxed);
+    }
+
     pub(super) fn usernames(&self) -> impl Iterator<Item = &str> {
         self.list.iter().map(|it| it.operator.username.as_str())
     }
