@@ -16,6 +16,7 @@ from bosh import release, test_register
 # Keys that have no property, and the reason.
 NO_PROPERTY = {
     "store_is_durable": "the persistent disk of BOSH outlives the process",
+    "web_config_file": "the property web_config is the content of the file",
     "systemd_socket": "BPM starts the process, not systemd",
 }
 
@@ -33,7 +34,7 @@ OTHER_DEFAULTS = {
 JOB_PROPERTIES = {
     "database.host", "database.port", "database.name", "database.username", "database.password",
     "database.sslmode", "database.ca", "routes.nats.enabled", "routes.nats.tls.enabled", "env",
-    "start_timeout", "release_level_backup", "bpm.memory_limit", "bpm.open_files", "bpm.additional_volumes",
+    "start_timeout", "release_level_backup", "web_config", "bpm.memory_limit", "bpm.open_files", "bpm.additional_volumes",
     "bpm.unrestricted_volumes",
 }
 

@@ -357,7 +357,7 @@ class AllProperties(unittest.TestCase):
         for name, value in leaves(self.values).items():
             prop = release.SPEC["properties"][f"scrapebroker.{name}"]
             ours = name.startswith(("database.", "env", "start_timeout", "bpm.")) or name.endswith(".enabled")
-            if prop["type"] in ("secret", "certificate") or name == "broker.catalog":
+            if prop["type"] in ("secret", "certificate") or name in ("broker.catalog", "web_config"):
                 continue
             if not ours or name == "database.max_connections":
                 compared += 1
@@ -379,6 +379,11 @@ class AllProperties(unittest.TestCase):
                 with self.subTest(name):
                     self.assertEqual(f"{value}\n", self.files[path.removeprefix("/var/vcap/jobs/scrapebroker/")])
         self.assertEqual(13, compared)
+
+    def test_the_web_configuration_is_a_file(self):
+        self.assertEqual(f"{CONFIG}/web.yml", self.effective["web_config_file"])
+        self.assertEqual(self.values["web_config"], yaml.safe_load(self.files["config/web.yml"]))
+        self.assertNotIn("web_config_file", yaml.safe_load(release.render({})["config/config.yml"]))
 
     def test_the_catalog_is_a_file(self):
         self.assertEqual(f"{CONFIG}/broker-catalog.json", self.effective["broker"]["catalog"])
