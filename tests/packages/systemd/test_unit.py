@@ -16,9 +16,9 @@ PAGE = "docs/install/systemd.md"
 COMMANDS = code_blocks(PAGE, "sh")
 DROP_INS = code_blocks(PAGE, "ini")
 UNIT = "scrapebroker.service"
+SOCKET = "scrapebroker.socket"
 DEFAULTS = "/etc/default/scrapebroker"
 NO_DRAIN = "SCRAPEBROKER__DRAIN_WAIT=0s\n"
-DROP_IN = f"/etc/systemd/system/{UNIT}.d/test.conf"
 
 IN_MEMORY = "aaaaaaaa-0000-4000-8000-000000000001"
 ON_DISK = "aaaaaaaa-0000-4000-8000-000000000002"
@@ -34,7 +34,7 @@ class Unit(unittest.TestCase):
         cls.enterClassContext(system.booted(*mounts_of_prometheus()))
         cls.enterClassContext(gorouter(system))
         system.copy(PROGRAM, "/root/scrapebroker")
-        system.copy(ROOT / "deploy/systemd", "/root/deploy/systemd")
+        system.copy(PROGRAM.parent / "deploy/systemd", "/root/deploy/systemd")
         system.write(DEFAULTS, NO_DRAIN)
         for heading in ("Install", "Configure", "Start"):
             run_block(system, heading)
@@ -48,25 +48,29 @@ class Unit(unittest.TestCase):
         ready = "curl -fsS http://127.0.0.1:8085/-/ready"
         eventually(lambda: self.system.shell(ready), 30, "the service is ready")
 
-    def change_unit(self, heading, more=""):
-        """Applies the drop-in file of a section of the page until the end of the test."""
-        self.system.write(DROP_IN, DROP_INS[heading][0] + more)
-        self.addCleanup(self.system.shell, f"rm {DROP_IN}; systemctl daemon-reload; systemctl restart {UNIT}")
-        self.system.shell(f"systemctl daemon-reload; systemctl restart {UNIT}")
-        self.wait_until_ready()
+    def restart_afterwards(self):
+        """Restarts the service at the end of the test, after the cleanups that follow."""
+        self.addCleanup(self.system.shell, f"systemctl daemon-reload; systemctl restart {UNIT}")
+
+    def change_unit(self, text, unit=UNIT):
+        """Applies a drop-in file until the end of the test."""
+        file = f"/etc/systemd/system/{unit}.d/test.conf"
+        self.system.write(file, text)
+        self.addCleanup(self.system.shell, f"rm {file}")
+        self.system.shell("systemctl daemon-reload")
 
     def test_a_systemd_accepts_the_unit_without_a_warning(self):
-        shown = self.system.shell(f"systemd-analyze verify {UNIT} 2>&1")
+        shown = self.system.shell(f"systemd-analyze verify {UNIT} {SOCKET} 2>&1")
         self.assertEqual("", shown)
 
     def test_a_the_exposure_is_the_one_on_the_page(self):
         page = (ROOT / PAGE).read_text()
         [documented] = re.findall(r"exposure of (\d+\.\d)", page)
         self.assertLessEqual(self.exposure(), float(documented))
-        self.system.copy(ROOT / "deploy/systemd/cgroups.conf", DROP_IN)
-        self.addCleanup(self.system.shell, f"rm {DROP_IN}; systemctl daemon-reload")
-        self.system.shell("systemctl daemon-reload")
-        [documented] = re.findall(r"exposure is then (\d+\.\d)", page)
+        self.restart_afterwards()
+        self.addCleanup(self.system.shell, f"rm /etc/systemd/system/{UNIT}.d/cgroups.conf")
+        run_block(self.system, "Cgroups for Prometheus servers")
+        [documented] = re.findall(r"exposure\s+is (\d+\.\d)", page)
         self.assertLessEqual(self.exposure(), float(documented))
 
     def exposure(self):
@@ -85,6 +89,16 @@ class Unit(unittest.TestCase):
         expected = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
         limits = self.system.shell(f"cat /proc/{process}/limits")
         self.assertRegex(limits, rf"Max open files +{expected} ")
+
+    def test_a_the_service_notifies_systemd(self):
+        shown = self.system.properties(UNIT, "Type", "StatusText", "WatchdogUSec")
+        self.assertEqual(("notify", "1min"), (shown["Type"], shown["WatchdogUSec"]))
+        self.assertIn("8085", shown["StatusText"])
+
+    def test_a_the_service_serves_when_its_start_has_ended(self):
+        for _ in range(3):
+            healthy = "curl -fsS http://127.0.0.1:8085/-/healthy"
+            self.system.shell(f"systemctl restart {UNIT}; {healthy}")
 
     def test_a_only_the_state_and_shared_memory_are_writable(self):
         process = self.state()["MainPID"]
@@ -123,9 +137,9 @@ class Unit(unittest.TestCase):
         return self.system.shell(f"{arguments} | grep ^--config.file= || true")
 
     def test_d_prometheus_servers_answer_while_the_service_drains(self):
-        self.system.write(DROP_IN, "[Service]\nEnvironment=SCRAPEBROKER__DRAIN_WAIT=3s\nEnvironmentFile=\n")
-        self.addCleanup(self.system.shell, f"rm {DROP_IN}; systemctl daemon-reload; systemctl restart {UNIT}")
-        self.system.shell(f"systemctl daemon-reload; systemctl restart {UNIT}")
+        self.restart_afterwards()
+        self.change_unit("[Service]\nEnvironment=SCRAPEBROKER__DRAIN_WAIT=3s\nEnvironmentFile=\n")
+        self.system.shell(f"systemctl restart {UNIT}")
         eventually(lambda: self.broker.query(ON_DISK, "test") == [7], 30, "the server is back")
         self.system.shell(f"systemctl stop --no-block {UNIT}")
         status = "curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1:8085/-/ready"
@@ -155,7 +169,17 @@ class Unit(unittest.TestCase):
         restarted = lambda: self.state()["NRestarts"] == "1" and self.state()["MainPID"] != before
         eventually(restarted, 20, "the service is restarted")
         eventually(lambda: self.broker.query(ON_DISK, "test") == [7], 30, "the server is back")
-        self.assertEqual(2, len(self.prometheus_servers().splitlines()))
+        two = lambda: len(self.prometheus_servers().splitlines()) == 2
+        eventually(two, 20, "no server is left over")
+
+    def test_f_a_service_that_hangs_is_restarted(self):
+        self.restart_afterwards()
+        self.change_unit("[Service]\nWatchdogSec=1s\nRestartSec=1s\n")
+        self.system.shell(f"systemctl restart {UNIT}")
+        self.system.shell(f"kill -STOP {self.state()['MainPID']}")
+        log = f"journalctl --unit={UNIT} --output=cat"
+        eventually(lambda: "Watchdog timeout" in self.system.shell(log), 20, "the watchdog has expired")
+        self.wait_until_ready()
 
     def test_g_an_invalid_configuration_is_not_retried(self):
         self.system.write(DEFAULTS, "SCRAPEBROKER__DRAIN_WAIT=soon\n")
@@ -167,27 +191,52 @@ class Unit(unittest.TestCase):
         log = self.system.shell(f"journalctl --unit={UNIT} --output=cat")
         self.assertIn("drain_wait", log)
 
+    def test_h_connections_wait_in_the_socket_of_the_page(self):
+        self.use_socket()
+        request = "curl -fsS --max-time 20 http://127.0.0.1:8085/-/healthy"
+        self.system.shell(request)
+        # The request is sent while no program serves.
+        self.system.shell(f"systemctl stop {UNIT}; {request} & sleep 0.5; systemctl start {UNIT}; wait $!")
+
+    def test_h_the_socket_of_the_page_may_have_port_443(self):
+        self.restart_afterwards()
+        self.change_unit(DROP_INS["A socket of systemd"][0], SOCKET)
+        self.use_socket()
+        self.system.shell("curl -fsS http://127.0.0.1:443/-/healthy")
+
+    def use_socket(self):
+        self.restart_afterwards()
+        self.addCleanup(self.system.write, DEFAULTS, NO_DRAIN)
+        self.addCleanup(self.system.shell, f"systemctl disable --now {SOCKET}")
+        run_block(self.system, "A socket of systemd")
+
     def test_h_port_80_works_with_the_drop_in_of_the_page(self):
-        self.change_unit("Port 80 or 443", "Environment=SCRAPEBROKER__HEALTH_LISTEN=127.0.0.1:80\n")
-        self.assertEqual("ready", self.system.shell("curl -fsS http://127.0.0.1/").strip())
+        self.restart_afterwards()
+        setting = "Environment=SCRAPEBROKER__HEALTH_LISTEN=127.0.0.1:80\n"
+        self.change_unit(DROP_INS["Ports below 1024 without a socket"][0] + setting)
+        self.system.shell(f"systemctl restart {UNIT}")
+        ready = "curl -fsS http://127.0.0.1/-/ready"
+        eventually(lambda: self.system.shell(ready).strip() == "ready", 30, "the service is ready")
 
     def test_h_samples_on_another_disk_work_with_the_drop_in_of_the_page(self):
+        self.restart_afterwards()
         self.system.shell("install -d -o scrapebroker -g scrapebroker /srv/prometheus")
         setting = "Environment=SCRAPEBROKER__PROMETHEUS__DATA_DIR=/srv/prometheus/data\n"
-        self.change_unit("Samples on another disk", setting)
+        self.change_unit(DROP_INS["Samples on another disk"][0] + setting)
+        self.system.shell(f"systemctl restart {UNIT}")
         moved = "ls -d /srv/prometheus/data/*"
         eventually(lambda: self.system.shell(moved), 30, "the samples are in the other folder")
         eventually(lambda: self.broker.query(ON_DISK, "test") == [7], 30, "the server is back")
 
     def test_h_secrets_as_credentials_work_with_the_drop_in_of_the_page(self):
-        file = "/etc/scrapebroker/broker-password"
-        self.system.shell(f"chown root:root {file}; chmod 600 {file}")
-        self.addCleanup(self.system.shell, f"chown root:scrapebroker {file}; chmod 640 {file}")
-        remove = "sed -i.before /password_file:/d /etc/scrapebroker/config.yml"
-        self.system.shell(f"{remove}; chgrp scrapebroker /etc/scrapebroker/config.yml")
-        restore = "mv /etc/scrapebroker/config.yml.before /etc/scrapebroker/config.yml"
-        self.addCleanup(self.system.shell, f"{restore}; chgrp scrapebroker /etc/scrapebroker/config.yml")
-        self.change_unit("Secrets as credentials of systemd")
+        self.restart_afterwards()
+        secret, file = "/etc/scrapebroker/broker-password", "/etc/scrapebroker/config.yml"
+        self.system.shell(f"chown root:root {secret}; chmod 600 {secret}; cp -p {file} /root/")
+        restore = f"chown root:scrapebroker {secret}; chmod 640 {secret}; cp -p /root/config.yml {file}"
+        self.addCleanup(self.system.shell, restore)
+        self.system.shell(f"sed -i /password_file:/d {file}; chgrp scrapebroker {file}")
+        self.change_unit(DROP_INS["Secrets as credentials of systemd"][0])
+        self.system.shell(f"systemctl restart {UNIT}")
         self.assertTrue(self.broker.call("GET", "/broker/v2/catalog")["services"])
 
     def test_i_the_backup_of_the_page_has_the_database_and_its_key(self):
