@@ -1,9 +1,8 @@
-"""docs/install/debian.md: the package is built, and the commands of the page are run."""
+"""docs/install/debian.md: the commands of the page are run with the package."""
 
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import tempfile
 import unittest
@@ -14,7 +13,7 @@ from broker import Broker, METRICS, ORGANIZATION, SPACE
 from debian_system import debian_system
 from gorouter import gorouter
 from pages import code_blocks
-from support import PROGRAM, ROOT, eventually, run
+from support import DIST, PROGRAM, ROOT, eventually, run
 
 PAGE = "docs/install/debian.md"
 COMMANDS = code_blocks(PAGE, "sh")
@@ -22,6 +21,8 @@ COMMANDS = code_blocks(PAGE, "sh")
 UNIT = "scrapebroker.service"
 FILE = "/etc/scrapebroker/config.yml"
 STATE = "/var/lib/scrapebroker"
+
+[PACKAGE] = DIST.glob("*.deb")
 
 INSTANCE = "/broker/v2/service_instances/aaaaaaaa-0000-4000-8000-000000000001"
 
@@ -36,12 +37,6 @@ def archive(package, which):
     """Returns the bytes of one of the two archives in a package, without their compression."""
     command = ["dpkg-deb", which, package]
     return subprocess.run(command, check=True, capture_output=True).stdout
-
-
-def setUpModule():
-    global FOLDER, PACKAGE
-    FOLDER = pathlib.Path(unittest.enterModuleContext(tempfile.TemporaryDirectory()))
-    PACKAGE = pathlib.Path(shutil.copy(build(), FOLDER))
 
 
 class Package(unittest.TestCase):
@@ -112,7 +107,7 @@ class Installed(unittest.TestCase):
         cls.enterClassContext(gorouter(system))
 
     def status(self, path):
-        command = "curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1:8085"
+        command = "curl -sS --max-time 10 -o /dev/null -w '%{http_code}' http://127.0.0.1:8085"
         return self.system.shell(command + path)
 
     def broker(self):
@@ -127,6 +122,7 @@ class Installed(unittest.TestCase):
     def test_a_a_package_installed_without_systemd_is_started_at_boot(self):
         eventually(lambda: self.status("/-/healthy") == "200", 20, "the service is healthy")
         self.assertEqual("enabled", self.system.shell(f"systemctl is-enabled {UNIT}").strip())
+        self.assertEqual("active", self.system.properties(UNIT, "ActiveState")["ActiveState"])
 
     def test_b_the_page_installs_a_running_service(self):
         self.system.shell(COMMANDS["Remove"][1])
@@ -167,7 +163,8 @@ class Installed(unittest.TestCase):
         self.system.shell(f"chmod 644 {FILE}")
         before = self.process()
         self.system.shell(f"rm /root/{PACKAGE.name}")
-        self.system.copy(newer_package(), "/root/")
+        with tempfile.TemporaryDirectory() as folder:
+            self.system.copy(newer_package(pathlib.Path(folder)), "/root/")
         [block] = COMMANDS["Upgrade"]
         self.system.shell(block)
         version = self.system.shell("dpkg-query --show --showformat='${Version}' scrapebroker")
@@ -207,13 +204,12 @@ class Installed(unittest.TestCase):
         return self.system.shell("grep -l scrapebroker /proc/[0-9]*/comm || true")
 
 
-def newer_package():
-    """Packs the package once more, with a newer version."""
-    with tempfile.TemporaryDirectory() as folder:
-        tree = pathlib.Path(folder) / "tree"
-        run("dpkg-deb", "--raw-extract", PACKAGE, tree)
-        control = tree / "DEBIAN/control"
-        control.write_text(re.sub(r"^(Version: .*)$", r"\1+newer", control.read_text(), flags=re.M))
-        newer = FOLDER / PACKAGE.name.replace("_amd64", "+newer_amd64")
-        run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, newer)
-        return newer
+def newer_package(folder):
+    """Packs the package once more into a folder, with a newer version."""
+    tree = folder / "tree"
+    run("dpkg-deb", "--raw-extract", PACKAGE, tree)
+    control = tree / "DEBIAN/control"
+    control.write_text(re.sub(r"^(Version: .*)$", r"\1+newer", control.read_text(), flags=re.M))
+    newer = folder / PACKAGE.name.replace("_amd64", "+newer_amd64")
+    run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, newer)
+    return newer
