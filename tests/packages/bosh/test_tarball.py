@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import tomllib
 import unittest
 
 import support
@@ -18,7 +17,6 @@ import yaml
 
 from bosh import release, test_run
 
-SCRIPT = support.ROOT / "scripts/bosh-release"
 # Names and versions that the director accepts.
 IDENTIFIER = re.compile(r"[-0-9A-Za-z_+.]+")
 
@@ -33,13 +31,7 @@ class Tarball(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(prefix="bosh-release-")
         cls.addClassCleanup(folder.cleanup)
         cls.folder = pathlib.Path(folder.name)
-        cls.file = cls.folder / "release.tgz"
-        # The release among the files of `make dist`, or one of the program alone.
-        built = list(pathlib.Path(os.environ.get("SCRAPEBROKER_DIST", cls.folder)).glob("*-bosh.tgz"))
-        if built:
-            shutil.copy2(built[0], cls.file)
-        else:
-            support.run(SCRIPT, support.PROGRAM, cls.file)
+        cls.file = support.released("*-bosh.tgz")
         cls.unpacked = cls.folder / "release"
         cls.unpack(cls.file, cls.unpacked)
         cls.manifest = yaml.safe_load((cls.unpacked / "release.MF").read_text())
@@ -53,8 +45,7 @@ class Tarball(unittest.TestCase):
             raise AssertionError(errors)
 
     def test_the_manifest_names_the_release_and_the_version_of_the_program(self):
-        version = tomllib.loads((support.ROOT / "Cargo.toml").read_text())["package"]["version"]
-        self.assertEqual(("scrapebroker", version), (self.manifest["name"], self.manifest["version"]))
+        self.assertEqual(("scrapebroker", support.VERSION), (self.manifest["name"], self.manifest["version"]))
         for item in [self.manifest, *self.manifest["jobs"], *self.manifest["packages"]]:
             for key in ("name", "version"):
                 self.assertTrue(IDENTIFIER.fullmatch(item[key]), item[key])
