@@ -30,6 +30,7 @@ pub use events::Events;
 pub use flags::Flags;
 pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use query::Query;
+pub(crate) use values::address as listen_address;
 pub use web_file::WebFile;
 
 pub mod catalog;

@@ -34,7 +34,7 @@ pub mod tsuru;
 pub mod ui;
 mod urls;
 
-pub(crate) use accept::accepts_gzip;
+pub(crate) use exposition_body::Accepted;
 
 use actix_web::{
     FromRequest, Handler, HttpResponse, Resource, Responder,

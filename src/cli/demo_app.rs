@@ -14,6 +14,7 @@ mod workload;
 use super::{Environment, block_on, failure::Failure, print};
 use crate::{
     app::signals,
+    config,
     domain::{BasicAuth, MetricsPath},
 };
 use actix_web::{App, HttpServer, dev::Server, web};
@@ -24,7 +25,7 @@ use metrics::Metrics;
 use std::{
     convert::Infallible,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -35,7 +36,7 @@ use workload::Workload;
 pub(super) struct Arguments {
     /// Address and port, such as :9121 or 127.0.0.1:9121 [default: all addresses, and the port of
     /// the variable PORT or 8080]
-    #[arg(long = "web.listen-address", value_name = "ADDR", value_parser = listen_address)]
+    #[arg(long = "web.listen-address", value_name = "ADDR", value_parser = config::listen_address)]
     listen_address: Option<SocketAddr>,
     /// Path of its metrics
     #[arg(
@@ -62,14 +63,6 @@ impl Arguments {
         let path = self.path;
         block_on(run(listen, Options { path, basic_auth, index, fails_on_purpose: false }))
     }
-}
-
-/// Parses an address as exporters do: without a host it is all addresses.
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    let host = if text.starts_with(':') { "0.0.0.0" } else { "" };
-    let addresses = format!("{host}{text}").to_socket_addrs();
-    let first = addresses.ok().and_then(|mut addresses| addresses.next());
-    first.ok_or_else(|| "must be an address and a port, such as :9121 or 127.0.0.1:9121".to_owned())
 }
 
 fn number(environment: &Environment, name: &str, default: u16) -> Result<u16, Failure> {

@@ -31,7 +31,7 @@ fn quoted(text: &str) -> String {
 
 /// Parses `0.0.0.0:8085`, `[::]:8085`, `:8085` for all IPv4 addresses, or a name that is resolved
 /// now, as in `localhost:8085`.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
     if let Ok(address) = full.parse() {
         return Ok(address);

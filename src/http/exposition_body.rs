@@ -14,7 +14,7 @@ const CHUNK: usize = 64 << 10;
 
 /// Reasons why an exposition cannot be written in a format.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConvertError {
+pub(crate) enum ConvertError {
     #[error(transparent)]
     Exposition(#[from] exposition::Error),
     #[error(transparent)]
@@ -23,13 +23,13 @@ pub(super) enum ConvertError {
 
 /// What a scraper accepts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Accepted {
-    pub(super) output: OutputFormat,
-    pub(super) has_gzip: bool,
+pub(crate) struct Accepted {
+    pub(crate) output: OutputFormat,
+    pub(crate) has_gzip: bool,
 }
 
 impl Accepted {
-    pub(super) fn by(headers: &HeaderMap) -> Self {
+    pub(crate) fn by(headers: &HeaderMap) -> Self {
         let text =
             |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
         Self {
@@ -39,7 +39,7 @@ impl Accepted {
     }
 
     /// A response without its body.
-    pub(super) fn response(self) -> HttpResponseBuilder {
+    pub(crate) fn response(self) -> HttpResponseBuilder {
         let mut response = HttpResponse::Ok();
         response
             .insert_header((header::CONTENT_TYPE, &*self.output.content_type()))
@@ -50,15 +50,19 @@ impl Accepted {
         response
     }
 
-    /// Writes an exposition in this format.
+    /// Writes one exposition that consists of `parts`, each with its format.
     ///
     /// # Errors
-    /// `text` is no exposition of the format `from`.
-    pub(super) fn convert(self, text: String, from: Format) -> Result<Vec<u8>, ConvertError> {
+    /// A part is no exposition of its format.
+    pub(crate) fn convert<T: Into<Vec<u8>>>(
+        self,
+        parts: impl IntoIterator<Item = (T, Format)>,
+    ) -> Result<Vec<u8>, ConvertError> {
         let limits = Limits { max_samples: 0, ..Limits::default() };
         let reader = Reader::new(self.output, limits);
-        let mut merge =
-            Merge::new(self.output, vec![reader.parse(text, from, AddedLabels::new([]))?]);
+        let parse = |(part, from): (T, _)| reader.parse(part.into(), from, AddedLabels::new([]));
+        let bodies = parts.into_iter().map(parse).collect::<Result<_, _>>()?;
+        let mut merge = Merge::new(self.output, bodies);
         let mut bytes = Vec::new();
         if !self.has_gzip {
             while merge.next_chunk(&mut bytes, CHUNK) {}

@@ -48,7 +48,7 @@ impl OwnMetrics {
         let Inner { registry, scrapes, namespace, .. } = &*self.0;
         scrapes.observe(|| {
             let text = metrics::render(registry, namespace)?;
-            Ok(accepted.convert(text, Format::OpenMetrics100)?)
+            Ok(accepted.convert([(text, Format::OpenMetrics100)])?)
         })
     }
 }

@@ -5,7 +5,7 @@ use super::{
     metrics::{self, HANDLERS, HandlerLabel, Metrics, RequestLabels, TraceLabel},
     render::render,
 };
-use crate::{domain::BasicAuth, http::accepts_gzip};
+use crate::{domain::BasicAuth, http::Accepted};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -118,20 +118,10 @@ fn serve_metrics(request: &HttpRequest, instance: &Instance) -> HttpResponse {
             .content_type("text/plain; charset=utf-8")
             .body("This instance fails on purpose, to show a failed scrape.\n");
     }
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     // A scraper that accepts no known format gets text 0.0.4. It is never refused with 406.
-    let output = exposition::negotiate(text(header::ACCEPT));
-    let gzip = accepts_gzip(text(header::ACCEPT_ENCODING).unwrap_or_default());
-    match render(&instance.metrics, output, gzip) {
-        Ok(body) => {
-            let mut response = HttpResponse::Ok();
-            response.content_type(&*output.content_type());
-            response.insert_header((header::VARY, "Accept, Accept-Encoding"));
-            if gzip {
-                response.insert_header((header::CONTENT_ENCODING, "gzip"));
-            }
-            response.body(body)
-        }
+    let accepted = Accepted::by(request.headers());
+    match render(&instance.metrics, accepted) {
+        Ok(body) => accepted.response().body(body),
         Err(error) => HttpResponse::InternalServerError()
             .content_type("text/plain; charset=utf-8")
             .body(format!("The metrics cannot be written: {error:#}\n")),

@@ -270,21 +270,3 @@ async fn health_is_not_counted_and_the_page_links_the_metrics() {
     let text = String::from_utf8(body).unwrap();
     assert!(!text.contains("/health"), "{text}");
 }
-
-#[test]
-fn listen_addresses_are_those_of_exporters() {
-    let cases = [
-        (":9121", Some("0.0.0.0:9121")),
-        ("127.0.0.1:0", Some("127.0.0.1:0")),
-        ("[::1]:9121", Some("[::1]:9121")),
-        ("9121", None),
-        ("127.0.0.1", None),
-        (":", None),
-        (":99999", None),
-        ("", None),
-    ];
-    for (text, expected) in cases {
-        let parsed = listen_address(text).ok();
-        assert_eq!(parsed, expected.map(|address| address.parse().unwrap()), "{text:?}");
-    }
-}

@@ -180,11 +180,13 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::{super::render::render, *};
+    use crate::http::Accepted;
     use exposition::{Format, OutputFormat};
     use std::collections::{BTreeMap, BTreeSet};
 
     fn text(metrics: &Metrics) -> String {
-        let body = render(metrics, OutputFormat::new(Format::Text004), false).unwrap();
+        let accepted = Accepted { output: OutputFormat::new(Format::Text004), has_gzip: false };
+        let body = render(metrics, accepted).unwrap();
         String::from_utf8(body).unwrap()
     }
 

@@ -121,7 +121,7 @@ fn respond(
     state: &EventsState,
 ) -> Result<HttpResponse, EventsError> {
     let accepted = Accepted::by(headers);
-    let bytes = accepted.convert(exposition.text, Format::Text004);
+    let bytes = accepted.convert([(exposition.text, Format::Text004)]);
     let bytes = bytes.map_err(|error| EventsError::Render(error.to_string()))?;
     let mut response = accepted.response();
     response.insert_header((header::CACHE_CONTROL, "no-store"));

@@ -36,7 +36,7 @@ fn check_events(events: &[NewEvent]) {
     for format in Format::all() {
         let output = OutputFormat::new(format);
         let accepted = Accepted { output, has_gzip: false };
-        let bytes = accepted.convert(text.clone(), Format::Text004);
+        let bytes = accepted.convert([(text.clone(), Format::Text004)]);
         let bytes = bytes.expect("accepted events can be exposed");
         let reader = Reader::new(output, Limits::default());
         let body = reader.parse(bytes, format, AddedLabels::new([])).expect("the output is valid");
