@@ -5,8 +5,8 @@
 run:
 	@scripts/run-demo
 
-# Most tests wait for other programs, so there is one thread more than cores.
-test: export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
+# Most tests wait for other programs, so there are two threads per core.
+test: export RUST_TEST_THREADS ?= $(shell expr 2 '*' $$(nproc))
 test:
 	scripts/install-test-tools
 	scripts/with-postgres cargo test --locked --workspace
