@@ -2,6 +2,7 @@
 interface."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import shlex
@@ -57,7 +58,15 @@ class DebianSystem:
 
     @contextlib.contextmanager
     def booted(self, *options):
-        """Boots the system until the end of the block."""
+        """Boots the system until the end of the block. Only one system runs at a time: containers
+        share the control groups of the machine, where their services of one name are one group."""
+        with open(ROOT / "target/booted.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with self._booted(*options):
+                yield self
+
+    @contextlib.contextmanager
+    def _booted(self, *options):
         command = ["systemd-nspawn", f"--directory={self.tree}", "--boot", "--private-network"]
         command += ["--register=no", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
         # Where systemd does not run there is no unit to put the container into.
@@ -73,7 +82,7 @@ class DebianSystem:
             try:
                 self.leader = eventually(lambda: first_process(child), 20, "a container is started")
                 eventually(self._is_running, 60, "the system is booted")
-                yield self
+                yield
             except BaseException:
                 console.seek(0)
                 print(console.read())
