@@ -74,7 +74,8 @@ class Package(unittest.TestCase):
         self.addCleanup(os.umask, os.umask(0o077))
         again = build("--fast", environment={"TZ": "Asia/Tokyo"})
         for which in ("--fsys-tarfile", "--ctrl-tarfile"):
-            self.assertTrue(archive(PACKAGE, which) == archive(again, which), which)
+            equal = archive(PACKAGE, which) == archive(again, which)
+            self.assertTrue(equal, f"{which} differs; make dist must have run for this commit")
 
     def test_the_packaged_configuration_is_valid_also_without_its_comments(self):
         text = (ROOT / "deploy/debian/config.yml").read_text()
