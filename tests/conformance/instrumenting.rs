@@ -116,14 +116,14 @@ async fn the_commands_of_the_page_work() {
         let script = script.replace("127.0.0.1:8080", &address).replace(DEMO_APP, &address);
         let script = script.replace("\\\n", "");
         for command in script.lines().filter(|line| line.starts_with("curl")) {
+            let is_check = command.contains("check");
             let command = command
-                .replace("scrapebroker ", &format!("{} ", env!("CARGO_BIN_EXE_scrapebroker")));
+                .replace("scrapebroker ", concat!("'", env!("CARGO_BIN_EXE_scrapebroker"), "' "));
             let output = Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).output();
             let output = output.unwrap();
             let errors = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success() && errors.is_empty(), "{command}: {errors}");
             let printed = String::from_utf8_lossy(&output.stdout);
-            let is_check = command.contains("check");
             assert_eq!(printed.is_empty(), is_check, "{command}: {printed}");
             if !is_check {
                 assert!(printed.contains("demo_job_wait_seconds_count{"), "{command}: {printed}");
