@@ -371,6 +371,11 @@ class Access(unittest.TestCase):
         self.assertEqual(spec["httpSDConfigs"][0]["url"], f"http://metrics-scrapebroker.{NAMESPACE}.svc:8085/sd")
 
 
+def probed(objects):
+    """The URLs that the blackbox exporter requests."""
+    return objects.one("Probe")["spec"]["targets"]["staticConfig"]["static"]
+
+
 class Urls(unittest.TestCase):
     def base_url(self, values):
         return render(values).config()["base_url"]
@@ -389,9 +394,47 @@ class Urls(unittest.TestCase):
         wildcard = {"enabled": True, "hosts": [{"host": "*.example.com"}]}
         self.assertEqual(self.base_url({"ingress": wildcard}), f"http://metrics-scrapebroker.{NAMESPACE}.svc:8085")
 
-    def test_with_tls_monitors_expect_the_name_in_the_certificate(self):
-        endpoint = render(value_sets()["https"]).one("ServiceMonitor")["spec"]["endpoints"][0]
-        self.assertEqual((endpoint["scheme"], endpoint["tlsConfig"]), ("https", {"serverName": "metrics.example.com"}))
+    def test_with_tls_monitors_expect_the_host_of_users_in_the_certificate(self):
+        objects, ca = render(value_sets()["https"]), {"ca": {"secret": {"name": "scrapebroker-tls", "key": "ca.crt"}}}
+        endpoint = objects.one("ServiceMonitor")["spec"]["endpoints"][0]
+        self.assertEqual((endpoint["scheme"], endpoint["tlsConfig"]), ("https", ca | {"serverName": "metrics.example.com"}))
+        scrapes = objects.one("ScrapeConfig")["spec"]
+        self.assertEqual(scrapes["httpSDConfigs"][0]["tlsConfig"], ca | {"serverName": "metrics.example.com"})
+        self.assertEqual(scrapes["tlsConfig"], ca)
+        self.assertEqual(probed(objects), ["https://metrics.example.com/scrapes/-/ready"])
+
+    def test_another_name_in_the_certificate_is_for_connections_to_the_service_only(self):
+        tls = {"serverName": "scrapebroker.internal"}
+        values = {"tls": {"existingSecret": "s"}, "broker": {"existingSecret": "b"}, "config": {"base_url": "https://metrics.example.com"}}
+        objects = render(values | {"serviceMonitor": {"enabled": True, "tlsConfig": tls}, "scrapeConfig": {"enabled": True, "tlsConfig": tls}})
+        self.assertEqual(objects.one("ServiceMonitor")["spec"]["endpoints"][0]["tlsConfig"], tls)
+        spec = objects.one("ScrapeConfig")["spec"]
+        self.assertEqual((spec["httpSDConfigs"][0]["tlsConfig"], spec.get("tlsConfig")), (tls, None))
+
+    def test_scrapes_of_instances_have_their_own_tls_settings_and_no_client_certificate(self):
+        spec = render(value_sets()["tls"]).one("ScrapeConfig")["spec"]
+        self.assertEqual(spec["tlsConfig"], {"ca": {"configMap": {"name": "instance-identity", "key": "ca.crt"}}, "insecureSkipVerify": True})
+        self.assertEqual(spec["httpSDConfigs"][0]["tlsConfig"]["serverName"], "metrics.example.com")
+        self.assertIn("cert", spec["httpSDConfigs"][0]["tlsConfig"])
+        values = value_sets()["tls"]
+        del values["scrapeConfig"]["scrapeTlsConfig"]
+        self.assertNotIn("tlsConfig", render(values).one("ScrapeConfig")["spec"])
+
+    def test_without_tls_the_probe_uses_the_service_and_nothing_has_tls_settings(self):
+        objects = render(value_sets()["monitoring"])
+        self.assertEqual(probed(objects), [f"http://metrics-scrapebroker.{NAMESPACE}.svc:8085/-/ready"])
+        self.assertNotIn("tlsConfig", json.dumps([item for item in objects if "monitoring.coreos.com" in item["apiVersion"]]))
+
+    def test_the_scheme_of_a_web_configuration_file_is_used_everywhere(self):
+        values = {"service": {"scheme": "https"}, "serviceMonitor": {"enabled": True}, "prometheusAnnotations": True,
+                  "config": {"web_config_file": "/etc/scrapebroker/secrets/files/web.yml", "health_listen": None}}
+        objects = render(values)
+        self.assertEqual([port["appProtocol"] for port in objects.one("Service")["spec"]["ports"]], ["https"])
+        self.assertEqual(objects.one("ServiceMonitor")["spec"]["endpoints"][0]["scheme"], "https")
+        self.assertEqual(objects.container()["readinessProbe"]["httpGet"]["scheme"], "HTTPS")
+        self.assertEqual(objects.template()["metadata"]["annotations"]["prometheus.io/scheme"], "https")
+        self.assertTrue(objects.config()["base_url"].startswith("https://"))
+        self.assertIn("https://127.0.0.1:8085", objects.notes)
 
 
 class Monitoring(unittest.TestCase):

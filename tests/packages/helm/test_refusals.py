@@ -132,6 +132,31 @@ class ByTemplates(unittest.TestCase):
         access = {"enabled": True, "basicAuth": {"username": {"name": "a", "key": "b"}}, "authorization": {"type": "Bearer"}}
         self.refused({"scrapeConfig": access}, "scrapeConfig.authorization: set either this or scrapeConfig.basicAuth")
 
+    def test_monitors_without_a_client_certificate_that_is_required(self):
+        monitors = {"serviceMonitor": {"enabled": True}, "scrapeConfig": {"enabled": True}, "probe": {"enabled": True, "prober": "b"}}
+        required = [{"tls": {"existingSecret": "s", "clientCertificates": True}},
+                    {"tls": {"existingSecret": "s"}, "config": {"tls": {"client_ca_file": "/ca"}}}]
+        for values in required:
+            values = values | {"broker": {"existingSecret": "b"}}
+            for key, name in {"serviceMonitor": "tlsConfig", "scrapeConfig": "tlsConfig", "probe": "module"}.items():
+                self.refused(values | monitors, f"* {key}.{name}: the listeners require a client certificate; set ")
+            self.refused(values | {"podMonitor": {"enabled": True}}, "* serviceMonitor.tlsConfig: the listeners require a client certificate")
+            certificate = {"tlsConfig": {"cert": {"secret": {"name": "c", "key": "c"}}, "keySecret": {"name": "c", "key": "k"}}}
+            with_certificate = {key: monitor | certificate for key, monitor in monitors.items() if key != "probe"}
+            render(values | with_certificate | {"probe": monitors["probe"] | {"module": "with_certificate"}})
+            # The blackbox exporter then connects to the Ingress.
+            render(values | with_certificate | {"probe": monitors["probe"], "ingress": {"enabled": True, "hosts": [{"host": "h"}]}})
+
+    def test_the_scheme_of_the_listeners(self):
+        message = "service.scheme: the chart does not read the web configuration file; set https if"
+        self.refused({"config": {"web_config_file": "/etc/web.yml"}}, message)
+        self.refused({"extraArgs": ["--web.config.file=/etc/web.yml"]}, message)
+        render({"config": {"web_config_file": "/etc/web.yml"}, "service": {"scheme": "http"}})
+        render({"extraArgs": ["--log.level=debug"]})
+        for values in [{"tls": {"existingSecret": "s"}}, {"config": {"tls": {"cert_file": "/c"}}}]:
+            self.refused(values | {"service": {"scheme": "http"}}, "service.scheme: the listeners have a certificate; set https")
+            render(values | {"service": {"scheme": "https"}})
+
     def test_routes_of_http(self):
         self.refused({"ingress": {"enabled": True}}, "ingress.hosts: name at least one host")
         self.refused({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs: name at least one Gateway")

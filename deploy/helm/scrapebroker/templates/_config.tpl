@@ -74,10 +74,23 @@
 {{- end -}}
 {{- end -}}
 
-{{/* `https` if the listeners have a certificate. */}}
+{{/* The scheme of the listeners: `https` if they have a certificate. */}}
 {{- define "scrapebroker.scheme" -}}
 {{- $tls := default dict (default dict .Values.config).tls -}}
-{{- if or .Values.tls.existingSecret $tls.cert $tls.cert_file -}}https{{- else -}}http{{- end -}}
+{{- if .Values.service.scheme -}}
+{{- .Values.service.scheme -}}
+{{- else if or .Values.tls.existingSecret $tls.cert $tls.cert_file -}}https{{- else -}}http{{- end -}}
+{{- end -}}
+
+{{/* Whether the listeners have the settings of a web configuration file, which the chart does not read. */}}
+{{- define "scrapebroker.hasWebConfig" -}}
+{{- if or (default dict .Values.config).web_config_file (regexMatch "(^|\n)--web[.]config[.]file" (join "\n" .Values.extraArgs)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whether the listeners require a certificate of the client, except `health_listen`. */}}
+{{- define "scrapebroker.clientCertificates" -}}
+{{- $tls := default dict (default dict .Values.config).tls -}}
+{{- if or .Values.tls.clientCertificates $tls.client_ca $tls.client_ca_file -}}true{{- end -}}
 {{- end -}}
 
 {{/* The configuration that the pods get: the values below `config`, and the files of Secrets. */}}
@@ -283,11 +296,29 @@ and whether pods are listed.
 {{- $mistakes = append $mistakes (printf "config.%s: %s is not reachable from outside of the pod; use 0.0.0.0 or [::]" $key $address) -}}
 {{- end -}}
 {{- end -}}
-{{- if and (not $config.health_listen) (or .Values.tls.clientCertificates (default dict $config.tls).client_ca (default dict $config.tls).client_ca_file) -}}
+{{- if and (not $config.health_listen) (include "scrapebroker.clientCertificates" .) -}}
 {{- $mistakes = append $mistakes "config.health_listen: probes have no client certificate, so they require this listener" -}}
 {{- end -}}
 {{- if and .Values.tls.clientCertificates (not .Values.tls.existingSecret) -}}
 {{- $mistakes = append $mistakes "tls.clientCertificates: requires tls.existingSecret" -}}
+{{- end -}}
+{{- if and (include "scrapebroker.hasWebConfig" .) (not .Values.service.scheme) -}}
+{{- $mistakes = append $mistakes "service.scheme: the chart does not read the web configuration file; set https if it contains tls_server_config, or http" -}}
+{{- end -}}
+{{- if and (eq .Values.service.scheme "http") (or .Values.tls.existingSecret (default dict $config.tls).cert (default dict $config.tls).cert_file) -}}
+{{- $mistakes = append $mistakes "service.scheme: the listeners have a certificate; set https, or leave it empty" -}}
+{{- end -}}
+{{- if include "scrapebroker.clientCertificates" . -}}
+{{- $monitors := dict "serviceMonitor" (or .Values.serviceMonitor.enabled .Values.podMonitor.enabled) "scrapeConfig" .Values.scrapeConfig.enabled -}}
+{{- range $key, $enabled := $monitors -}}
+{{- $tls := (get $.Values $key).tlsConfig -}}
+{{- if and $enabled (not (or $tls.cert $tls.certFile)) -}}
+{{- $mistakes = append $mistakes (printf "%s.tlsConfig: the listeners require a client certificate; set cert and keySecret" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.probe.enabled (not .Values.probe.targets) (eq .Values.probe.module "http_2xx") (not .Values.ingress.enabled) (not .Values.httpRoute.enabled) -}}
+{{- $mistakes = append $mistakes "probe.module: the listeners require a client certificate; set a module of the blackbox exporter that presents one" -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled -}}
 {{- $mistakes = append $mistakes "podMonitor.enabled: set either this or serviceMonitor.enabled; with both, Prometheus stores each sample twice" -}}

@@ -10,14 +10,26 @@
 {{- default "/metrics" (default dict (default dict .Values.config).telemetry).path -}}
 {{- end -}}
 
+{{/*
+TLS settings of requests to the Service or to the pods: (list $ SCHEME VALUES). Their names are not in the certificate, so the host of
+`base_url` is expected in it, unless the values contain another name.
+*/}}
+{{- define "scrapebroker.tlsConfig" -}}
+{{- $root := index . 0 -}}
+{{- $tls := index . 2 -}}
+{{- if eq (index . 1) "https" -}}
+{{- $tls = merge (dict) $tls (dict "serverName" (include "scrapebroker.baseUrl" $root | urlParse).hostname) -}}
+{{- end -}}
+{{- with $tls -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The endpoints of a ServiceMonitor or PodMonitor. */}}
 {{- define "scrapebroker.endpoints" -}}
 {{- $monitor := .Values.serviceMonitor -}}
 {{- $scheme := default (include "scrapebroker.scheme" .) $monitor.scheme -}}
-{{- $tls := $monitor.tlsConfig -}}
-{{- if and (eq $scheme "https") (not $tls) -}}
-{{- $tls = dict "serverName" (include "scrapebroker.baseUrl" . | urlParse).hostname -}}
-{{- end -}}
+{{- $tls := include "scrapebroker.tlsConfig" (list . $scheme $monitor.tlsConfig) -}}
 - port: metrics
   path: {{ default (include "scrapebroker.metricsPath" .) $monitor.path }}
   scheme: {{ $scheme }}
@@ -36,7 +48,7 @@
   {{- end }}
   {{- with $tls }}
   tlsConfig:
-    {{- toYaml . | nindent 4 }}
+    {{- . | nindent 4 }}
   {{- end }}
   {{- with $monitor.basicAuth }}
   basicAuth:
@@ -83,7 +95,7 @@
   {{- end }}
   {{- with $tls }}
   tlsConfig:
-    {{- toYaml . | nindent 4 }}
+    {{- . | nindent 4 }}
   {{- end }}
   {{- with .basicAuth }}
   basicAuth:
