@@ -1,9 +1,11 @@
 """An API server of Kubernetes in memory, for the actions of the Helm SDK.
 
 It knows the kinds that the chart renders, stores objects as they are, and checks what the real one refuses: unknown kinds, and
-changes of fields that cannot change. No controller runs: workloads are ready at once, and a callback runs pods.
+changes of fields that cannot change. The texts in `stringData` of a Secret become `data`, as in the real one. No controller runs:
+workloads are ready at once, and a callback runs pods.
 """
 
+import base64
 import contextlib
 import http.server
 import json
@@ -61,6 +63,7 @@ class Cluster:
         self.kinds = KINDS | (kinds or {})
         self.run_pod = run_pod
         self.objects, self.history = {}, []
+        self.owned = {}  # Of each Secret, the keys of `data` that Helm applied last.
         self.changed = threading.Condition()
         self.closed = False
 
@@ -106,7 +109,7 @@ class Cluster:
         if path in self.objects:
             raise Refused(409, "AlreadyExists", f"{path} exists")
         item["metadata"] |= {"uid": path, "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}
-        self.record("ADDED", path, with_status(item))
+        self.record("ADDED", path, with_status(self.with_data(path, item)))
         if item["kind"] == "Pod":
             threading.Thread(target=self.finish, args=(path,), daemon=True).start()
         return self.objects[path]
@@ -126,7 +129,16 @@ class Cluster:
                 if old["spec"].get(field) != item["spec"].get(field):
                     raise Refused(422, "Invalid", f"spec.{field}: Forbidden: field is immutable")
         item["metadata"] |= {key: old["metadata"][key] for key in ["uid", "generation", "creationTimestamp"]}
-        return self.record("MODIFIED", path, with_status(item))
+        return self.record("MODIFIED", path, with_status(self.with_data(path, item, old)))
+
+    def with_data(self, path, item, old=None):
+        """Merges `stringData` of a Secret into `data`. Helm owns only the keys that it applied as `data`, so the others stay."""
+        if item["kind"] == "Secret":
+            owned, self.owned[path] = self.owned.get(path, set()), set(item.get("data", {}))
+            kept = {key: value for key, value in (old or {}).get("data", {}).items() if key not in owned}
+            texts = {key: base64.b64encode(text.encode()).decode() for key, text in item.pop("stringData", {}).items()}
+            item["data"] = kept | item.get("data", {}) | texts
+        return item
 
     def discovery(self, path):
         groups = [version for version in self.kinds if version != "v1"]

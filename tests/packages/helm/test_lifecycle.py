@@ -62,6 +62,24 @@ class Lifecycle(unittest.TestCase):
                 self.assertEqual(cluster.names(), expected_names(values, api_versions(OPERATOR)))
                 self.assertEqual(objects_of(cluster).template()["metadata"]["annotations"]["changed"], "yes")
 
+    def test_keys_that_are_removed_from_the_values_are_removed_from_the_secrets(self):
+        before = {"secretFiles": {"old": "an old secret", "kept": "x"}, "broker": {"username": "cc", "password": "its long password", "tokenKey": "t"}}
+        after = {"secretFiles": {"kept": "y"}, "broker": {"username": None, "password": None, "tokenKey": "t"}}
+        with Cluster() as cluster, cluster.helm(NAMESPACE) as helm:
+            helm.install(CHART, NAME, before, namespace=NAMESPACE)
+            self.assertEqual(set(objects_of(cluster).secrets()["metrics-scrapebroker-broker"]), {"username", "password", "token-key"})
+            helm.upgrade(CHART, NAME, after, namespace=NAMESPACE)
+            self.assertEqual(objects_of(cluster).secrets(), {
+                "metrics-scrapebroker-broker": {"token-key": "t"}, "metrics-scrapebroker-files": {"kept": "y"}})
+
+    def test_the_stand_in_keeps_keys_of_string_data_as_the_api_server_does(self):
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
+        with Cluster() as cluster, cluster.helm(NAMESPACE) as helm:
+            for data in [{"a": "1", "b": "2"}, {"a": "3"}]:
+                values = {"extraObjects": [secret | {"stringData": data}]}
+                (helm.upgrade if cluster.objects else helm.install)(CHART, NAME, values, namespace=NAMESPACE)
+            self.assertEqual(objects_of(cluster).secrets()["s"], {"a": "3", "b": "2"})
+
     def test_a_cluster_without_the_operator_gets_no_monitors_and_the_notes_say_so(self):
         values = value_sets()["monitoring"]
         with Cluster() as cluster, cluster.helm(NAMESPACE) as helm:
