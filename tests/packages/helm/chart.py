@@ -4,6 +4,7 @@ import base64
 import functools
 import json
 import pathlib
+import re
 import tempfile
 
 import helm_python
@@ -136,22 +137,23 @@ def mounted_files(objects, existing):
 
 
 def variables(objects, existing):
-    """The environment of the container."""
+    """The environment of the container. A reference to a variable that is not before it in the list stays as it is."""
     secrets = existing | objects.secrets()
     found = {}
     for variable in objects.container()["env"]:
         if "value" in variable:
-            found[variable["name"]] = variable["value"]
+            found[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda name: found.get(name[1], name[0]), variable["value"])
         elif reference := variable["valueFrom"].get("secretKeyRef"):
             found[variable["name"]] = secrets[reference["name"]][reference["key"]]
     return found
 
 
 class PodFolder(tempfile.TemporaryDirectory):
-    """A folder with the files of the container. Paths in them point into the folder."""
+    """A folder with the files of the container. Paths in them point into the folder, and `hosts` have other addresses."""
 
-    def __init__(self, objects, existing):
+    def __init__(self, objects, existing, hosts=None):
         super().__init__()
+        self.hosts = hosts or {}
         self.root = pathlib.Path(self.name)
         (self.root / "var/lib/scrapebroker").mkdir(parents=True)
         for path, text in mounted_files(objects, existing).items():
@@ -166,4 +168,6 @@ class PodFolder(tempfile.TemporaryDirectory):
     def inside(self, text):
         for folder in ["/etc/scrapebroker/", "/var/lib/scrapebroker"]:
             text = text.replace(folder, f"{self.root}{folder}")
+        for host, address in self.hosts.items():
+            text = text.replace(host, address)
         return text

@@ -1,9 +1,23 @@
-"""The part of values.schema.json about `config`: the keys that docs/CONFIGURATION.md lists, without their values."""
+"""The part of values.schema.json about `config`: the keys that docs/CONFIGURATION.md lists, and types of the values that templates read."""
 
 import json
 import re
 
 from support import ROOT
+
+TEXT = {"type": ["string", "null"]}
+READ = {
+    "listen": {"type": ["string", "array", "null"], "items": {"type": "string"}},
+    "telemetry.path": TEXT | {"pattern": "^(/.*)?$"},
+} | dict.fromkeys([
+    "base_url", "broker.password_file", "broker.token_key_file", "broker.username", "broker.username_file", "database_url",
+    "database_url_file", "events.access", "events.listen", "health_listen", "prometheus.provisioner", "query.listen",
+    "query.pools[].locators[].kubernetes.kubeconfig", "query.pools[].locators[].kubernetes.namespace",
+    "query.pools[].locators[].kubernetes.pod_selector", "query.pools[].locators[].kubernetes.service", "scrape.access",
+    "telemetry.namespace", "tls.cert", "tls.cert_file", "tls.client_ca", "tls.client_ca_file",
+], TEXT)
+"""Keys that the templates read, with the types that these expect. A secret has no pattern, because Helm would print it."""
+
 
 def documented_keys():
     """The keys, with `[]` after lists, and the variants of keys that name a file."""
@@ -25,25 +39,24 @@ def definition(keys):
     return {"description": "Keys of docs/CONFIGURATION.md. The program checks their values.", **section(top)}
 
 
-def section(node):
+def section(node, path=""):
     properties = {}
     for name, inner in sorted(node.items()):
         if name.endswith("[]"):
-            properties[name[:-2]] = {"type": ["array", "null"], "items": section(inner)}
+            properties[name[:-2]] = {"type": ["array", "null"], "items": section(inner, f"{path}{name}.")}
         elif f"{name}[]" not in node:  # `operators` is in the tables, and `operators[].username`
-            properties[name] = section(inner) if inner else True
+            properties[name] = section(inner, f"{path}{name}.") if inner else READ.get(f"{path}{name}", True)
     return {"type": ["object", "null"], "additionalProperties": False, "properties": properties}
 
 
 def keys_of(schema, path=""):
     """The keys that a schema of a section accepts."""
     for name, inner in schema["properties"].items():
-        if inner is True:
+        if inner is True or "properties" not in inner:
             yield f"{path}{name}"
-        elif "items" in inner:
-            yield f"{path}{name}"
+        if inner is not True and "properties" in inner.get("items", {}):
             yield from keys_of(inner["items"], f"{path}{name}[].")
-        else:
+        elif inner is not True and "properties" in inner:
             yield from keys_of(inner, f"{path}{name}.")
 
 

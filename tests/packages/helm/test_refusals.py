@@ -9,6 +9,7 @@ import helm_python
 from helm.chart import CHART, load, render
 from helm.config_schema import definition, documented_keys, dump, keys_of
 from helm.old_charts import OLD_CHARTS
+from helm.secrets_outside import BCRYPT, certificate
 from support import ROOT, UPDATE
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -35,7 +36,7 @@ class BySchema(unittest.TestCase):
         wrong = {
             "replicaCount": "two", "image": {"pullPolicy": "Sometimes"}, "database": {"type": "mysql"}, "service": {"port": 0},
             "persistence": {"size": "big"}, "commonLabels": {"a": 1}, "config": "text",
-            "serviceMonitor": {"interval": "30"}, "scrapeConfig": {"mode": "both"}, "extraArgs": "--a", "broker": {"password": "short"},
+            "serviceMonitor": {"interval": "30"}, "scrapeConfig": {"mode": "both"}, "extraArgs": "--a", "broker": {"password": 5},
             "terminationGracePeriodSeconds": "30s",
         }
         for key, value in wrong.items():
@@ -100,16 +101,38 @@ class ByTemplates(unittest.TestCase):
         postgres = {"type": "postgresql"}
         self.refused({"database": postgres}, "database.url: set the URL of the PostgreSQL")
         self.refused({"database": postgres | {"existingSecret": "s"}}, "broker.tokenKey: PostgreSQL requires a token key")
+        self.refused({"database": postgres | {"url": "mysql://h/d"}}, "database.url: must begin with postgres:// or postgresql://")
         self.refused(POSTGRES | {"config": {"prometheus": {"provisioner": "process"}}}, "config.prometheus.provisioner")
         self.refused(POSTGRES | {"config": {"prometheus": {"provisioner": None}}}, "config.prometheus.provisioner")
         self.refused({"database": {"url": "postgres://u@h/d"}}, "database.type: set postgresql")
         self.refused({"config": {"database_url": "postgres://h/d"}}, "database.type: set postgresql")
+        for name in ["SCRAPEBROKER__DATABASE_URL", "SCRAPEBROKER__DATABASE_URL_FILE"]:
+            self.refused({"extraEnv": [reference(name)]}, "database.type: set postgresql")
         render(POSTGRES)
 
     def test_two_sources_of_a_secret(self):
         self.refused({"broker": {"existingSecret": "s", "username": "u"}}, "broker.existingSecret: set either this or")
         database = POSTGRES["database"] | {"existingSecret": "s"}
         self.refused(POSTGRES | {"database": database}, "database.url: set either this or database.existingSecret")
+        login = {"username": "cc", "password": "its long password"}
+        self.refused({"broker": login, "config": {"broker": {"username": "cc"}}},
+                     "broker.username: is the same setting as config.broker.username; set one of them")
+        self.refused({"broker": {"existingSecret": "s"}, "config": {"broker": {"password_file": "/p"}}},
+                     "broker.existingSecret: is the same setting as config.broker.password_file")
+        self.refused({"broker": login, "extraEnv": [reference("SCRAPEBROKER__BROKER__PASSWORD")]},
+                     "broker.password: is the same setting as SCRAPEBROKER__BROKER__PASSWORD in extraEnv")
+        self.refused(POSTGRES | {"extraEnv": [reference("SCRAPEBROKER__DATABASE_URL")]},
+                     "database.url: is the same setting as SCRAPEBROKER__DATABASE_URL in extraEnv")
+
+    def test_credentials_of_the_broker(self):
+        self.refused({"broker": {"username": "cc"}}, "broker.password: is missing, but broker.username is set")
+        self.refused({"broker": {"password": "its long password"}}, "broker.username: is missing, but broker.password is set")
+        self.refused({"config": {"broker": {"username": "cc"}}}, "broker.password: is missing, but config.broker.username is set")
+        self.refused({"extraEnv": [reference("SCRAPEBROKER__BROKER__PASSWORD")]}, "broker.username: is missing")
+        self.refused({"broker": {"username": "c:c", "password": "its long password"}}, "broker.username: must not contain a colon")
+        self.refused({"broker": {"username": "cc", "password": "12345678901"}}, "broker.password: must have at least 12 characters")
+        for password in ["ä" * 12, "12345\n789012"]:
+            render({"broker": {"username": "cc", "password": password}})
 
     def test_listeners(self):
         self.refused({"config": {"listen": "0.0.0.0"}}, "config.listen: 0.0.0.0 has no port")
@@ -179,29 +202,133 @@ class InlineSecrets(unittest.TestCase):
         self.assertGreater(len(keys), 10)
         self.assertLessEqual({"broker.password", "query.pools[].basic_auth.password", "operators[].password_bcrypt", "tls.key"}, set(keys))
         for key in keys:
-            with self.subTest(key):
-                secret = "postgres://user:password@host/db" if key == "database_url" else "a secret"
-                self.refused(nested(key, secret), "config." + key.replace("[]", "[0]"))
+            path = "config." + key.replace("[]", "[0]")
+            if key == "database_url":
+                for url in ["postgres://user:password@host/db", "postgres:/user:p/w@host/db", "postgres://host/db?password=secret"]:
+                    self.refused(nested(key, url), path)
+            else:
+                for secret in ["a secret", 123456, ["a secret"], {"a": "secret"}]:
+                    with self.subTest(key, secret=secret):
+                        self.refused(nested(key, secret), path)
 
     def test_secrets_in_urls_headers_and_remote_writes_are_refused(self):
         self.refused({"routes": {"nats": {"servers": ["nats://u:p@h:4222"]}}}, "config.routes.nats.servers[0]")
         write = {"url": "https://h/w", "headers": {"Authorization": "Basic abc"}}
         self.refused({"prometheus": {"remote_writes": {"a": write}}}, "config.prometheus.remote_writes.a.headers.Authorization")
         write = {"url": "https://h/w", "username": "u", "password": "p"}
-        self.refused({"prometheus": {"remote_writes": {"a": write}}}, "config.prometheus.remote_writes.a.password")
+        self.refused({"prometheus": {"remote_writes": {"token": write}}}, "config.prometheus.remote_writes.token.password")
 
-    def test_the_refusal_does_not_show_the_secret(self):
-        with self.assertRaises(helm_python.HelmError) as caught:
-            render({"config": {"broker": {"password": "not-to-be-shown"}}})
-        self.assertNotIn("not-to-be-shown", str(caught.exception))
+    def test_private_keys_and_hashes_of_passwords_are_refused_in_files(self):
+        for text in [certificate()[1], f"basic_auth_users: {{ann: {BCRYPT}}}"]:
+            with self.assertRaises(helm_python.HelmError) as caught:
+                render({"files": {"web.yml": text}})
+            self.assertIn("* files.web.yml: a private key or the hash of a password", str(caught.exception))
+        render({"files": {"ca.pem": certificate()[0], "web.yml": "basic_auth_users: {}"}, "secretFiles": {"key": certificate()[1]}})
 
     def test_what_is_no_secret_is_accepted(self):
         config = {
             "tls": {"cert_file": "/c", "key_file": "/k"}, "broker": {"username": "cc", "password_file": "/p", "token_key": None},
-            "prometheus": {"remote_writes": {"a": {"url": "https://h/w", "headers": {"X-Scope-OrgID": "platform"}}}},
-            "routes": {"nats": {"servers": ["nats://h:4222"]}}, "external_exporters": [{"host": "h", "params": {"a@b": ["x://y"]}}],
+            "prometheus": {"remote_writes": {"key": {"url": "https://h/w", "headers": {"X-Scope-OrgID": "platform"}}}},
+            "routes": {"nats": {"servers": ["nats://h:4222"]}},
+            "external_exporters": [{"host": "h", "params": {"a@b": ["x://y"], "token": "no secret of this program"}}],
         }
         render({"config": config})
+        render(POSTGRES | {"database": {"type": "postgresql"}, "config": {"database_url": "postgres://user@host:5432/db?sslmode=verify-full"}})
+
+
+class Variables(unittest.TestCase):
+    def refused(self, variables, message, **values):
+        with self.assertRaises(helm_python.HelmError) as caught:
+            render({"extraEnv": variables} | values)
+        self.assertIn(f"* extraEnv: {message}", str(caught.exception))
+
+    def test_the_text_of_a_secret_is_refused(self):
+        for key in secret_keys():
+            if "[]" not in key:
+                name = "SCRAPEBROKER__" + key.upper().replace(".", "__")
+                value = "postgres://user:secret@host/db" if key == "database_url" else "a secret"
+                with self.subTest(name):
+                    self.refused([{"name": name, "value": value}], f"the value of {name} is a secret")
+        for name, value in [("SCRAPEBROKER__BROKER", '{"username": "cc", "password": "a secret"}'), ("PGPASSWORD", "a secret"),
+                            ("SCRAPEBROKER__ROUTES__GOROUTERS", '[{"url": "http://h", "username": "u", "password": "a secret"}]'),
+                            ("SCRAPEBROKER__ROUTES__NATS__SERVERS", '["nats://u:p@h:4222"]'),
+                            ("SCRAPEBROKER__DATABASE_URL", "postgres://$(PGUSER):secret@host/db")]:
+            self.refused([{"name": name, "value": value}], f"the value of {name} is a secret")
+
+    def test_references_to_variables_before_them_are_accepted(self):
+        parts = [reference("PGUSER"), reference("PGPASSWORD")]
+        url = {"name": "SCRAPEBROKER__DATABASE_URL", "value": "postgres://$(PGUSER):$(PGPASSWORD)@host/db"}
+        values = {"database": {"type": "postgresql"}, "broker": {"tokenKey": "a long random text"}}
+        render({"extraEnv": [*parts, url]} | values)
+        self.refused([url, *parts], "SCRAPEBROKER__DATABASE_URL refers to $(PGUSER), which must be a variable before it in the list", **values)
+        self.refused([url], "SCRAPEBROKER__DATABASE_URL refers to $(PGPASSWORD)", **values)
+        render({"extraEnv": [url], "extraEnvFrom": [{"secretRef": {"name": "s"}}]} | values)
+        render({"extraEnv": [{"name": "SCRAPEBROKER__TELEMETRY__PATH", "value": "/$$(PATH)"}]})
+
+    def test_each_variable_is_set_once(self):
+        self.refused([reference("A"), reference("A")], "A is given twice")
+        self.refused([{"name": "SCRAPEBROKER_CONFIG", "value": "/f"}], "the chart sets SCRAPEBROKER_CONFIG; use config")
+
+    def test_variables_are_as_good_as_values(self):
+        names = ["SCRAPEBROKER__DATABASE_URL", "SCRAPEBROKER__BROKER__TOKEN_KEY", "SCRAPEBROKER__BROKER__USERNAME", "SCRAPEBROKER__BROKER__PASSWORD"]
+        postgres = {"database": {"type": "postgresql"}}
+        sets = {
+            "variables": {"extraEnv": [reference(name) for name in names]},
+            "files": {"extraEnv": [{"name": f"{name}_FILE", "value": "/f"} for name in names]},
+            "a section": {"extraEnv": [reference("SCRAPEBROKER__DATABASE_URL"), reference("SCRAPEBROKER__BROKER")]},
+            "a whole Secret": {"extraEnvFrom": [{"secretRef": {"name": "s"}}]},
+        }
+        for name, values in sets.items():
+            with self.subTest(name):
+                self.assertNotIn("The broker has no credentials", render(values | postgres).notes)
+        self.assertIn("The broker has no credentials", render({}).notes)
+        self.assertIn("No source of routes", render({}).notes)
+        self.assertNotIn("No source of routes", render({"extraEnv": [{"name": "SCRAPEBROKER__ROUTES__FILE", "value": "/f"}]}).notes)
+
+
+class Messages(unittest.TestCase):
+    """No refusal, of the schema or of a template, contains a secret."""
+
+    TEXT, NUMBER = "n0t2show", 918273645
+    WRONG = [TEXT, f"{TEXT}://{TEXT}:{TEXT}@{TEXT}", f"postgres://u:{TEXT}@h/d", f"-----BEGIN PRIVATE KEY-----{TEXT}", f"{TEXT}\n{TEXT}", [TEXT],
+             [{"name": TEXT}], {"name": TEXT}, NUMBER, [NUMBER], NUMBER / 1000]
+
+    def places(self):
+        """Secret values, and what contains them: functions of a wrong value."""
+        paths = ["broker", "broker.username", "broker.password", "broker.tokenKey", "database", "database.url", "secretFiles", "secretFiles.a",
+                 "files", "files.a", "config", "serviceMonitor.basicAuth", "serviceMonitor.basicAuth.password", "serviceMonitor.authorization.credentials",
+                 "serviceMonitor.events.basicAuth.password", "scrapeConfig.basicAuth.password", "scrapeConfig.authorization.credentials",
+                 "imagePullSecrets", "imagePullSecrets[]", "existingSecrets", "existingSecrets[]", "extraEnv", "extraEnv[]", "extraEnv[].value"]
+        for key in secret_keys():
+            parts = key.split(".")
+            paths += ["config." + ".".join(parts[:depth + 1]) for depth in range(len(parts))]
+        for path in sorted(set(paths)):
+            yield path, lambda value, path=path: nested(path, value)
+        for key in secret_keys():
+            name = "SCRAPEBROKER__" + key.upper().replace(".", "__")
+            yield name, lambda value, name=name: {"extraEnv": [{"name": name, "value": value}]}
+
+    def test_no_message_contains_a_secret(self):
+        refused = 0
+        for place, values in self.places():
+            for wrong in self.WRONG:
+                given = values(wrong)
+                if "database" in place.lower() and isinstance(given.get("database", {}), dict):
+                    given = given | {"database": given.get("database", {}) | {"type": "postgresql"}}
+                try:
+                    objects = render(given)
+                except helm_python.HelmError as error:
+                    refused += 1
+                    for secret in [self.TEXT, "91827364", "918273.6"]:
+                        self.assertNotIn(secret, str(error), (place, wrong))
+                else:
+                    self.assertNotIn(self.TEXT, objects.notes, (place, wrong))
+        self.assertGreater(refused, 500)
+
+
+def reference(name):
+    """A variable from a Secret."""
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
 
 
 def secret_keys():

@@ -2,14 +2,18 @@
 
 import base64
 import contextlib
+import json
 import os
+import pathlib
 import re
 import subprocess
 import unittest
 
-from helm.chart import PodFolder, render
+import yaml
+
+from helm.chart import Objects, PodFolder, render
 from helm.secrets_outside import existing_secrets
-from support import PROGRAM, eventually, free_port, get, process
+from support import PROGRAM, ROOT, eventually, free_port, get, process, run
 
 VALUES = {
     "broker": {"username": "cc", "password": "a password: with 'quotes' and ümlauts"},
@@ -26,9 +30,9 @@ def with_free_ports(values):
 
 
 @contextlib.contextmanager
-def program(objects, ports):
+def program(objects, ports, existing=None, hosts=None):
     """Runs the program as in the pod, once it is ready."""
-    with PodFolder(objects, existing_secrets()) as folder:
+    with PodFolder(objects, existing or existing_secrets(), hosts) as folder:
         config = folder.root / "etc/scrapebroker/config/scrapebroker.yml"
         config.write_text(config.read_text().replace("0.0.0.0:", "127.0.0.1:"))
         with process(PROGRAM, *objects.container()["args"], env=os.environ | folder.variables, cwd=folder.root / "var/lib/scrapebroker",
@@ -115,6 +119,45 @@ class Running(unittest.TestCase):
             self.assertEqual((status, text.strip()), (200, "[]"))
 
 
-def login(username, password):
+class PostgreSql(unittest.TestCase):
+    def test_user_and_password_of_the_database_are_variables_without_url_encoding(self):
+        for name in ["postgresql-login.yaml", "postgresql-keys.yaml"]:
+            with self.subTest(name), postgresql(existing_secrets()["scrapebroker-login"]) as address:
+                values, ports = with_free_ports(example(name))
+                values["config"] |= {"drain_wait": "0s"}
+                objects = json.loads(json.dumps(render(values)).replace("verify-full", "disable"))
+                existing = existing_secrets() | {"scrapebroker-login": existing_secrets()["scrapebroker-login"] | {"host": address}}
+                with program(Objects.of(objects), ports, existing, {"db.example.com": address}):
+                    pass
+                # The same with another password, so that the test above depends on it.
+                existing["scrapebroker-login"]["password"] = "wrong"
+                with PodFolder(Objects.of(objects), existing, {"db.example.com": address}) as folder:
+                    done = subprocess.run([PROGRAM, "serve"], env=os.environ | folder.variables, text=True, capture_output=True, timeout=60)
+                self.assertIn("password authentication failed for user \"odd user\"", done.stderr)
 
+
+def example(name):
+    """The values of an example of the page."""
+    text = (ROOT / "docs/install/helm.md").read_text()
+    return yaml.safe_load(re.search(rf"^```yaml\n# {re.escape(name)}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1])
+
+
+@contextlib.contextmanager
+def postgresql(login):
+    """Runs a PostgreSQL with a database and a user who needs a password. Yields the address."""
+    environment = {key: value for key, value in os.environ.items() if key != "SCRAPEBROKER_TEST_POSTGRES"}
+    command = [ROOT / "scripts/with-postgres", "sh", "-c", 'echo "$SCRAPEBROKER_TEST_POSTGRES"; exec sleep 300']
+    with process(*command, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        url = server.stdout.readline().strip()
+        folder = run("psql", url, "--no-align", "--tuples-only", "--command", "show data_directory").strip()
+        for statement in [f"create user \"{login['username']}\" password '{login['password']}'",
+                          f"create database {login['dbname']} owner \"{login['username']}\""]:
+            run("psql", url, "--command", statement)
+        rules = pathlib.Path(folder, "pg_hba.conf")
+        rules.write_text("host all scrapebroker all trust\nhost all all all scram-sha-256\n")
+        run("psql", url, "--command", "select pg_reload_conf()")
+        yield re.search("@([^/]+)/", url)[1]
+
+
+def login(username, password):
     return {"Authorization": "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()}

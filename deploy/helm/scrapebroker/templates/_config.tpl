@@ -225,71 +225,20 @@ and whether pods are listed.
 {{- toJson $found -}}
 {{- end -}}
 
-{{/* The paths of secrets in a part of the configuration, one a line: (list "PATH" VALUE). */}}
-{{- define "scrapebroker.inlineSecrets" -}}
-{{- $path := index . 0 -}}
-{{- $value := index . 1 -}}
-{{- $keys := list "password" "password_bcrypt" "token" "token_key" "bearer_token" "principal_secret" "key" -}}
-{{- if kindIs "map" $value -}}
-{{- range $key, $inner := $value -}}
-{{- $at := printf "%s.%s" $path $key -}}
-{{- if or (kindIs "map" $inner) (kindIs "slice" $inner) -}}
-{{- include "scrapebroker.inlineSecrets" (list $at $inner) -}}
-{{- else if and (has $key $keys) (ne (toString (default "" $inner)) "") -}}
-{{- $at }}{{ "\n" -}}
-{{- else if and (regexMatch "\\.headers$" $path) (regexMatch "(?i)authorization|cookie|token|secret|password|api-?key" $key) -}}
-{{- $at }}{{ "\n" -}}
-{{- else -}}
-{{- include "scrapebroker.inlineSecrets" (list $at $inner) -}}
-{{- end -}}
-{{- end -}}
-{{- else if kindIs "slice" $value -}}
-{{- range $index, $inner := $value -}}
-{{- include "scrapebroker.inlineSecrets" (list (printf "%s[%d]" $path $index) $inner) -}}
-{{- end -}}
-{{- else if kindIs "string" $value -}}
-{{- if or (regexMatch "://[^/@]*:[^/@]+@" $value) (contains "PRIVATE KEY-----" $value) -}}
-{{- $path }}{{ "\n" -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-
 {{/* Fails with all mistakes in the values that the schema cannot find. */}}
 {{- define "scrapebroker.validate" -}}
 {{- $config := default dict .Values.config -}}
 {{- $mistakes := list -}}
-{{- range include "scrapebroker.inlineSecrets" (list "config" $config) | splitList "\n" -}}
-{{- if . -}}
-{{- $mistakes = append $mistakes (printf "%s: a secret must not be in the ConfigMap; use broker, database, tls, secretFiles or existingSecrets, and a key with the suffix _file" .) -}}
-{{- end -}}
+{{- range list "secretMistakes" "variableMistakes" -}}
+{{- $mistakes = include (printf "scrapebroker.%s" .) $ | fromJsonArray | concat $mistakes -}}
 {{- end -}}
 {{- $postgres := include "scrapebroker.isPostgres" . -}}
 {{- $replicas := int .Values.replicaCount -}}
 {{- if and (not $postgres) (gt $replicas 1) -}}
 {{- $mistakes = append $mistakes (printf "replicaCount: %d pods cannot share one SQLite database; set database.type to postgresql, or replicaCount to 1" $replicas) -}}
 {{- end -}}
-{{- if not $postgres -}}
-{{- if or .Values.database.url .Values.database.existingSecret (regexMatch "^postgres" (default "" $config.database_url)) -}}
-{{- $mistakes = append $mistakes "database.type: set postgresql for the configured PostgreSQL" -}}
-{{- end -}}
-{{- else -}}
-{{- if not (or (include "scrapebroker.databaseSecret" .) $config.database_url $config.database_url_file) -}}
-{{- $mistakes = append $mistakes "database.url: set the URL of the PostgreSQL, or database.existingSecret" -}}
-{{- end -}}
-{{- if not (or (get (include "scrapebroker.brokerKeys" . | fromJson) "token_key") (default dict $config.broker).token_key_file) -}}
-{{- $mistakes = append $mistakes "broker.tokenKey: PostgreSQL requires a token key; set a long random text, or a Secret in broker.existingSecret that contains one" -}}
-{{- end -}}
-{{- if eq (default "process" (default dict $config.prometheus).provisioner) "process" -}}
+{{- if and $postgres (eq (default "process" (default dict $config.prometheus).provisioner) "process") -}}
 {{- $mistakes = append $mistakes "config.prometheus.provisioner: process works with one pod and database.type sqlite only; set none or tsuru" -}}
-{{- end -}}
-{{- end -}}
-{{- if and .Values.database.url .Values.database.existingSecret -}}
-{{- $mistakes = append $mistakes "database.url: set either this or database.existingSecret" -}}
-{{- end -}}
-{{- with .Values.broker -}}
-{{- if and .existingSecret (or .username .password .tokenKey) -}}
-{{- $mistakes = append $mistakes "broker.existingSecret: set either this or broker.username, broker.password and broker.tokenKey" -}}
-{{- end -}}
 {{- end -}}
 {{- range $key, $address := dict "listen" (include "scrapebroker.addresses" . | fromJsonArray | first) "health_listen" $config.health_listen "query.listen" (default dict $config.query).listen "events.listen" (default dict $config.events).listen -}}
 {{- if regexMatch "^(127\\.|localhost:|\\[::1\\])" (default "" $address) -}}
