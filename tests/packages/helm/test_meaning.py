@@ -198,6 +198,7 @@ class Workloads(unittest.TestCase):
         objects = render({})
         claim = objects.workload()["spec"]["volumeClaimTemplates"][0]
         self.assertEqual(objects.workload()["kind"], "StatefulSet")
+        self.assertEqual((claim["apiVersion"], claim["kind"]), ("v1", "PersistentVolumeClaim"))
         self.assertEqual(claim["spec"]["accessModes"], ["ReadWriteOnce"])
         self.assertEqual(objects.config()["store_is_durable"], True)
         self.assertEqual(objects.all("PodDisruptionBudget"), [])

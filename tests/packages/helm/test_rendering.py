@@ -156,6 +156,9 @@ class Rendering(unittest.TestCase):
 class Package(unittest.TestCase):
     archive = released(f"scrapebroker-{VERSION}.tgz")
 
+    def test_the_folder_has_no_links_which_flux_leaves_out_of_a_git_source(self):
+        self.assertEqual([path for path in CHART.rglob("*") if path.is_symlink()], [])
+
     def test_it_renders_the_same_text_as_the_folder(self):
         for name, values in value_sets().items():
             self.assertEqual(render_files(values), render_files(values, path=self.archive), name)

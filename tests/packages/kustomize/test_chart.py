@@ -25,7 +25,7 @@ def comparable(work):
         for constraint in pod.get("topologySpreadConstraints", [])
     ]
     claims = [
-        {"name": claim["metadata"]["name"], "spec": claim["spec"]}
+        {key: claim[key] for key in ["apiVersion", "kind", "spec"]} | {"name": claim["metadata"]["name"]}
         for claim in spec.get("volumeClaimTemplates", [])
     ]
     # Those of mounted files differ.
