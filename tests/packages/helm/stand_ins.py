@@ -1,7 +1,7 @@
 """Stand-ins for the commands `helm` and `kubectl` in the page docs/install/helm.md.
 
 `helm` accepts the options of Helm that the page uses, and renders with the Helm SDK. `kubectl create` runs the real kubectl without a
-cluster. Both write what they made into the folder $CLUSTER.
+cluster. Both write what they made into the folder $CLUSTER. $CHART is the package that a release pushes to $CHART_ADDRESS.
 """
 
 import argparse
@@ -25,6 +25,7 @@ def parser():
         command = commands.add_parser(name, allow_abbrev=False)
         command.add_argument("release")
         command.add_argument("chart")
+        command.add_argument("--version")
         command.add_argument("--values", action="append", default=[])
         command.add_argument("--namespace", default="default")
         if name == "template":
@@ -62,7 +63,11 @@ def helm(arguments):
 
 def render(options, values):
     settings = {"name": options.release, "namespace": options.namespace, "api_versions": getattr(options, "api_versions", [])}
-    with helm_python.Chart.load(options.chart) as chart:
+    path = options.chart
+    if path == os.environ["CHART_ADDRESS"]:
+        path = os.environ["CHART"]
+    with helm_python.Chart.load(path) as chart:
+        assert options.version in (None, chart.version), f"the version is {chart.version}, not {options.version}"
         return json.loads(_native.call_string("helm_render", chart._raw(), json.dumps(values), json.dumps(settings)))
 
 

@@ -107,6 +107,9 @@ class Page(unittest.TestCase):
         examples = re.findall(r"^```yaml\n# (\w[-\w]*\.yaml)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
         self.assertGreaterEqual(len(examples), 5)
         for name, text in examples:
+            # Manifests for Flux and Argo CD, which test_page.py reads.
+            if text.startswith("apiVersion: "):
+                continue
             with self.subTest(name):
                 objects = render(yaml.safe_load(text))
                 with PodFolder(objects, existing_secrets()) as folder:

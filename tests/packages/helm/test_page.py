@@ -10,12 +10,19 @@ import sys
 import tempfile
 import unittest
 
+import jsonschema
 import yaml
 
 from helm.chart import HERE, Objects, PodFolder, render, secret_texts
-from support import PROGRAM, ROOT, run
+from helm.secrets_outside import existing_secrets
+from helm.test_rendering import validate
+from support import PROGRAM, ROOT, VERSION, released, run
 
 PAGE = (ROOT / "docs/install/helm.md").read_text()
+PACKAGE = released(f"scrapebroker-{VERSION}.tgz")
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+ADDRESS = WORKFLOW["env"]["CHARTS"] + "/scrapebroker"
+"""Where a release pushes the chart."""
 
 
 def blocks(language):
@@ -38,7 +45,8 @@ class Commands(unittest.TestCase):
         for tool in ["helm", "kubectl"]:
             (tools / tool).write_text(f"#!{sys.executable}\n" + (HERE / "stand_ins.py").read_text())
             (tools / tool).chmod(0o755)
-        variables = {"PATH": f"{tools}:{os.environ['PATH']}", "CLUSTER": str(cls.cluster), "KUBECTL": shutil.which("kubectl")}
+        variables = {"PATH": f"{tools}:{os.environ['PATH']}", "CLUSTER": str(cls.cluster), "KUBECTL": shutil.which("kubectl"),
+                     "CHART": str(PACKAGE), "CHART_ADDRESS": ADDRESS}
         script = "set -eu\n" + "\n".join(blocks("sh"))
         done = subprocess.run(["bash", "-c", script], cwd=work, env=os.environ | variables, text=True, capture_output=True)
         cls.output = done.stdout
@@ -69,6 +77,55 @@ class Commands(unittest.TestCase):
         self.assertIn(f'ENTRYPOINT ["{command[command.index("--") + 1]}"]', dockerfile)
         data = {mount["name"]: mount["mountPath"] for mount in mounts}["data"]
         self.assertEqual(str(pathlib.Path(command[-1]).parent), data)
+
+
+class GitOps(unittest.TestCase):
+    """The manifests for Flux and Argo CD."""
+
+    def setUp(self):
+        texts = {re.match(r"# (\S+)\n", text)[1]: text for text in blocks("yaml")}
+        self.repository, self.release = yaml.safe_load_all(texts["flux.yaml"])
+        self.application = yaml.safe_load(texts["argo-cd.yaml"])
+
+    def test_they_match_the_schemas_of_their_kinds(self):
+        for item in [self.repository, self.release, self.application]:
+            validate(item)
+            item["spec"]["notAField"] = 1
+            with self.assertRaises(jsonschema.ValidationError):
+                validate(item)
+
+    def test_they_name_the_chart_that_a_release_pushes(self):
+        self.assertEqual((self.repository["spec"]["url"], self.repository["spec"]["ref"]["tag"]), (ADDRESS, VERSION))
+        self.assertEqual(self.release["spec"]["chartRef"]["name"], self.repository["metadata"]["name"])
+        source = self.application["spec"]["source"]
+        self.assertEqual((f"oci://{source['repoURL']}/{source['chart']}", source["targetRevision"]), (ADDRESS, VERSION))
+
+    def test_the_program_accepts_their_values(self):
+        both = [self.release["spec"]["values"], self.application["spec"]["source"]["helm"]["valuesObject"]]
+        for values in both:
+            objects = render(values, path=PACKAGE, name="scrapebroker", namespace="scrapebroker")
+            with PodFolder(objects, existing_secrets()) as folder:
+                run(PROGRAM, "check-config", env=os.environ | folder.variables)
+
+
+class Workflow(unittest.TestCase):
+    def test_the_release_pushes_the_package_to_the_address_of_the_page(self):
+        steps = WORKFLOW["jobs"]["publish"]["steps"]
+        self.assertEqual(WORKFLOW["jobs"]["publish"]["permissions"]["packages"], "write")
+        [script] = [step["run"] for step in steps if "helm push" in step.get("run", "")]
+        with tempfile.TemporaryDirectory() as folder:
+            work = pathlib.Path(folder)
+            (work / "files").mkdir()
+            (work / "files" / PACKAGE.name).symlink_to(PACKAGE)
+            (work / "helm").write_text('#!/bin/sh\n[ "$1" != push ] || [ -s "$2" ] || exit 1\necho "$@"\n')
+            (work / "helm").chmod(0o755)
+            variables = {"PATH": f"{work}:{os.environ['PATH']}", "GITHUB_REF_NAME": f"v{VERSION}", "GITHUB_ACTOR": "actor",
+                         "GH_TOKEN": "token", "CHARTS": WORKFLOW["env"]["CHARTS"]}
+            done = run("bash", "-eo", "pipefail", "-c", script, cwd=work, env=variables)
+        login, push = done.splitlines()
+        self.assertEqual(login, "registry login ghcr.io --username actor --password-stdin")
+        self.assertEqual(f"{push.removeprefix(f'push files/{PACKAGE.name} ')}/scrapebroker", ADDRESS)
+        self.assertIn(f"{ADDRESS} --version {VERSION} ", PAGE)
 
 
 class Image(unittest.TestCase):
