@@ -42,7 +42,7 @@ def existing_secrets():
         "operators": {"ann": BCRYPT},
         "scrapebroker-broker": broker,
         "scrapebroker-database": {"uri": database, "url": database},
-        "scrapebroker-login": {"host": "db.example.com", "dbname": "metering", "username": "odd user", "password": "p@ss:w/rd#?%"},
+        "scrapebroker-login": {"host": "db.example.com", "dbname": "scrapebroker", "username": "odd user", "password": "p@ss:w/rd#?%"},
         "scrapebroker-operators": {"ann": BCRYPT},
         "scrapebroker-tls": tls,
         "tsuru-token": {"token": "its-token"},
