@@ -11,6 +11,7 @@ import yaml
 from helm.chart import CHART, PodFolder, load, render, value_sets
 from helm.old_charts import OLD_CHARTS
 from helm.secrets_outside import existing_secrets
+from helm.test_rendering import validate
 from support import PROGRAM, ROOT, UPDATE, VERSION, run
 
 PAGE = ROOT / "docs/install/helm.md"
@@ -112,6 +113,8 @@ class Page(unittest.TestCase):
                 continue
             with self.subTest(name):
                 objects = render(yaml.safe_load(text))
+                for item in objects:
+                    validate(item)
                 with PodFolder(objects, existing_secrets()) as folder:
                     run(PROGRAM, "check-config", env=os.environ | folder.variables)
 

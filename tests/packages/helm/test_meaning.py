@@ -359,6 +359,56 @@ class Access(unittest.TestCase):
                 {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["monitoring"]}]}}])
         self.assertEqual(spec["egress"], [{}])
 
+    def test_rules_for_egress_do_not_prevent_the_resolution_of_names(self):
+        rule = {"to": [{"ipBlock": {"cidr": "10.0.0.5/32"}}], "ports": [{"port": 5432}]}
+        policy = {"enabled": True, "egress": [rule]}
+        egress = render({"networkPolicy": policy}).one("NetworkPolicy")["spec"]["egress"]
+        self.assertEqual(egress[1:], [rule])
+        self.assertNotIn("to", egress[0])
+        allowed = {(port["port"], port["protocol"]) for port in egress[0]["ports"]}
+        self.assertEqual(allowed, {(port, protocol) for port in [53, 5353] for protocol in ["UDP", "TCP"]})
+        egress = render({"networkPolicy": policy | {"dns": False}}).one("NetworkPolicy")["spec"]["egress"]
+        self.assertEqual(egress, [rule])
+
+    def test_a_policy_that_refuses_clients_of_the_load_balancer_is_reported(self):
+        for kind in ["NodePort", "LoadBalancer"]:
+            values = {"service": {"type": kind}, "networkPolicy": {"enabled": True}}
+            self.assertIn(f"service.type is {kind}, but the NetworkPolicy refuses connections from outside", render(values).notes)
+            values["networkPolicy"]["extraIngress"] = [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]
+            self.assertNotIn("refuses connections", render(values).notes)
+        self.assertNotIn("refuses connections", render({"networkPolicy": {"enabled": True}}).notes)
+
+    def test_ports_without_access_control_that_clients_outside_reach_are_reported(self):
+        listeners = {"query": {"listen": "0.0.0.0:9090", "pools": [{"name": "a", "locators": [{"static": ["http://a"]}]}]},
+                     "events": {"listen": "0.0.0.0:8090"}}
+        actions = {"metrics": "read the metrics of every app", "query": "query every pool", "events": "post and read events"}
+
+        def exposed(values, config=listeners):
+            notes = render(values | {"config": config}).notes
+            reach = "Every client that reaches the Ingress, the Gateway or the load balancer can"
+            return {port for port, action in actions.items() if f"{reach} {action}. Set config." in notes}
+
+        def ingress(port):
+            return {"ingress": {"enabled": True, "hosts": [{"host": "a.example.com", "paths": [{"port": port}]}]}}
+
+        def route(*rules):
+            return {"httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}], "rules": list(rules)}}
+
+        for port, number in {"metrics": 8085, "query": 9090, "events": 8090}.items():
+            self.assertEqual(exposed(ingress(port)), {port})
+            self.assertEqual(exposed(route({"backendRefs": [{"name": "s", "port": number}]})), {port})
+        self.assertEqual(exposed(route()), {"metrics"})
+        self.assertEqual(exposed({"service": {"type": "LoadBalancer"}}), set(actions))
+        self.assertEqual(exposed({"service": {"type": "LoadBalancer"}}, {}), {"metrics"})
+        self.assertEqual(exposed({}), set())
+        safe = {"scrape": {"access": "token"}, "query": listeners["query"] | {"access": "operators"}, "events": listeners["events"] | {"access": "token"}}
+        self.assertEqual(exposed({"service": {"type": "NodePort"}}, safe), set())
+        # Inside of the cluster.
+        for notes, expected in [(render({"config": listeners}).notes, True), (render({"config": safe}).notes, False),
+                                (render({"config": listeners, "networkPolicy": {"enabled": True}}).notes, False)]:
+            for port in ["query", "events"]:
+                self.assertEqual(f"Every pod of the cluster can {actions[port]}. Set config.{port}.access to" in notes, expected)
+
     def test_credentials_are_never_sent_to_the_instances_of_apps(self):
         spec = render(value_sets()["monitoring"]).one("ScrapeConfig")["spec"]
         self.assertTrue(spec["httpSDConfigs"][0]["url"].endswith("/v1/sd/apps/acme/my%20space?mode=direct"))

@@ -93,6 +93,33 @@
 {{- if or .Values.tls.clientCertificates $tls.client_ca $tls.client_ca_file -}}true{{- end -}}
 {{- end -}}
 
+{{/* Names of the ports that clients outside of the cluster reach, as JSON: by an Ingress, an HTTPRoute, or the type of the Service. */}}
+{{- define "scrapebroker.exposedPorts" -}}
+{{- $service := .Values.service -}}
+{{- $ports := list -}}
+{{- if ne $service.type "ClusterIP" -}}
+{{- $ports = list "metrics" "query" "events" -}}
+{{- end -}}
+{{- if .Values.ingress.enabled -}}
+{{- range .Values.ingress.hosts -}}
+{{- range default (list dict) .paths -}}{{- $ports = append $ports (default "metrics" .port) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.httpRoute.enabled -}}
+{{- $backends := list (dict "port" $service.port) -}}
+{{- if .Values.httpRoute.rules -}}
+{{- $backends = list -}}
+{{- range .Values.httpRoute.rules -}}{{- $backends = concat $backends (default list .backendRefs) -}}{{- end -}}
+{{- end -}}
+{{- range $backend := $backends -}}
+{{- range $name, $port := dict "metrics" $service.port "query" $service.queryPort "events" $service.eventsPort -}}
+{{- if eq (toString $port) (toString $backend.port) -}}{{- $ports = append $ports $name -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
 {{/* The configuration that the pods get: the values below `config`, and the files of Secrets. */}}
 {{- define "scrapebroker.config" -}}
 {{- $config := deepCopy (default dict .Values.config) -}}
