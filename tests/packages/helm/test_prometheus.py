@@ -24,14 +24,18 @@ def snake_case(value):
     return [snake_case(item) for item in value] if isinstance(value, list) else value
 
 
-def scrape_config(endpoint, pods, service, replacements):
+def scrape_config(endpoint, pods, service, replacements=str, namespace="n"):
     """A job as the operator makes it of an endpoint: one target per pod, with its labels."""
     relabelings = json.loads(replacements(json.dumps(endpoint.get("relabelings", []))))
-    targets = [{"targets": [address], "labels": {"pod": pod, "container": "scrapebroker", "namespace": "n", "service": service}}
-               for pod, address in pods.items()]
+    targets = [
+        {"targets": [address], "labels": {
+            "pod": pod, "container": "scrapebroker", "namespace": namespace, "service": service,
+            "__meta_kubernetes_service_name": service, "__meta_kubernetes_namespace": namespace}}
+        for pod, address in pods.items()
+    ]
     return {
-        "job_name": endpoint["port"], "scrape_interval": "1s", "scheme": endpoint["scheme"], "metrics_path": endpoint["path"],
-        "honor_labels": endpoint["honorLabels"], "honor_timestamps": endpoint["honorTimestamps"],
+        "job_name": endpoint["port"], "scrape_interval": "1s", "scheme": endpoint.get("scheme", "http"), "metrics_path": endpoint["path"],
+        "honor_labels": endpoint.get("honorLabels", False), "honor_timestamps": endpoint.get("honorTimestamps", True),
         "static_configs": targets, "relabel_configs": [snake_case(item) for item in relabelings],
     }
 
@@ -64,7 +68,7 @@ class Scraping(unittest.TestCase):
                               service["name"], lambda text: text.replace(host, f"127.0.0.1:{ports['events']}"))
                 for endpoint in objects.one("ServiceMonitor")["spec"]["endpoints"]
             ]
-            found = targets_of_prometheus(folder, jobs)
+            found = prometheus_targets(folder, jobs)
         self.assertEqual(sorted((target["labels"]["job"], target["labels"].get("pod")) for target in found),
                          [("events", None), ("metrics", "a"), ("metrics", "b")])
 
@@ -83,7 +87,7 @@ class Scraping(unittest.TestCase):
             file.write_text(existing_secrets()["scrapebroker-tls"]["ca.crt"])
             address = f"127.0.0.1:{ports['metrics']}"
             endpoint = objects.one("ServiceMonitor")["spec"]["endpoints"][0]
-            metrics = scrape_config(endpoint, {"a": address}, "s", str) | {"tls_config": tls_config(endpoint["tlsConfig"], file)}
+            metrics = scrape_config(endpoint, {"a": address}, "s") | {"tls_config": tls_config(endpoint["tlsConfig"], file)}
             spec = objects.one("ScrapeConfig")["spec"]
             found = spec["httpSDConfigs"][0]
             url = re.sub(r"^(https://)[^/]+", rf"\g<1>{address}", found["url"])
@@ -96,13 +100,17 @@ class Scraping(unittest.TestCase):
                                     {"target_label": "__address__", "replacement": address}],
             }
             apps["tls_config"] |= {"server_name": "metrics.example.com"}
-            targets = targets_of_prometheus(folder, [metrics, apps])
+            targets = prometheus_targets(folder, [metrics, apps])
         found = {target["labels"]["job"]: target["labels"].get("url") for target in targets}
         self.assertEqual(found, {"metrics": None, "scrapebroker-apps": "https://metrics.example.com:443"})
 
 
-def targets_of_prometheus(folder, jobs):
-    """The targets of a Prometheus with these jobs, once all of them are up."""
+def up(target):
+    return target["health"] == "up"
+
+
+def prometheus_targets(folder, jobs, ready=up):
+    """The targets of a Prometheus with these jobs, once it has some of each job and all of them are ready."""
     with open(f"{folder}/prometheus.yml", "w") as file:
         yaml.safe_dump({"scrape_configs": jobs}, file)
     address = f"127.0.0.1:{free_port()}"
@@ -112,7 +120,7 @@ def targets_of_prometheus(folder, jobs):
         status, text = get(f"http://{address}/api/v1/targets?state=active")
         found = json.loads(text)["data"]["activeTargets"]
         named = {target["scrapePool"] for target in found} == {job["job_name"] for job in jobs}
-        return status == 200 and named and all(target["health"] == "up" for target in found) and found
+        return status == 200 and named and all(map(ready, found)) and found
 
     with process(*command, stderr=subprocess.DEVNULL):
-        return eventually(active, what="all targets are up")
+        return eventually(active, what="all targets are there")

@@ -61,12 +61,12 @@ class Container:
         os.kill(self.pid(), number)
         return self.process.wait(timeout=30)
 
-    def get(self, port, path):
+    def get(self, port, path, host="127.0.0.1"):
         """Returns the status of a GET request that is sent inside of the container's own network."""
-        request = "import http.client, sys; c = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1])); "
+        request = "import http.client, sys; c = http.client.HTTPConnection(sys.argv[3], int(sys.argv[1])); "
         request += "c.request('GET', sys.argv[2]); print(c.getresponse().status)"
         inside = ["nsenter", "--target", str(self.pid()), "--net", sys.executable, "-c", request]
-        return int(support.run(*inside, str(port), path))
+        return int(support.run(*inside, str(port), path, host))
 
 
 @contextlib.contextmanager

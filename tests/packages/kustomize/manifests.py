@@ -9,7 +9,7 @@ import support
 import yaml
 
 FOLDER = support.ROOT / "deploy" / "kubernetes"
-COMPONENTS = ["events", "prometheus-operator", "query"]
+COMPONENTS = ["events", "prometheus-operator", "events-servicemonitor", "query"]
 
 VERSIONS = ["1.25", "1.37"]
 """Versions of Kubernetes whose schemas the objects must match."""

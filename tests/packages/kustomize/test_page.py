@@ -148,6 +148,15 @@ class PageTest(unittest.TestCase):
         self.assertEqual("registry.example.com/scrapebroker:0.1.0", container["image"])
         self.assertEqual("2Gi", container["resources"]["limits"]["memory"])
 
+    def test_all_listeners_may_have_ipv6_addresses(self):
+        merged = yaml.safe_load(self.part("components:"))
+        merged["patches"] = yaml.safe_load(self.part("[::]:8090"))["patches"]
+        found = self.with_part(yaml.safe_dump(merged))
+        manifests.validate(found)
+        variables = {key: value for key, value in manifests.environment(found).items() if key.endswith("__LISTEN")}
+        expected = {"SCRAPEBROKER__EVENTS__LISTEN": "[::]:8090", "SCRAPEBROKER__QUERY__LISTEN": "[::]:9090"}
+        self.assertEqual(expected, variables)
+
     def test_the_table_lists_each_folder(self):
         listed = set(re.findall(r"deploy/kubernetes/([a-z/-]+)\)", PAGE.read_text()))
         folders = {"base", *(f"components/{name}" for name in manifests.COMPONENTS), "overlays/postgresql"}

@@ -85,6 +85,18 @@ class PodTest(unittest.TestCase):
         self.assertEqual(200, running.get(9090, "/-/healthy"))
         self.assertEqual(503, running.get(9090, "/api/v1/query?query=up"), "the only replica is unreachable")
 
+    def test_listeners_with_ipv6_addresses_accept_ipv4_too(self):
+        found = self.render("base", manifests.COMPONENTS)
+        config = manifests.only(found, "ConfigMap")["data"]
+        config["config.yml"] = config["config.yml"].replace("0.0.0.0:", "'[::]:").replace(":8086", ":8086'") + POOL
+        config["config.yml"] += "listen: '[::]:8085'\n"
+        for variable in manifests.container(found)["env"]:
+            variable["value"] = variable["value"].replace("0.0.0.0:", "[::]:")
+        running = self.start(found, SECRETS)
+        for host in ["127.0.0.1", "::1"]:
+            for port, path in {8085: "/metrics", 8086: "/-/ready", 8090: "/metrics", 9090: "/-/healthy"}.items():
+                self.assertEqual(200, running.get(port, path, host), (host, port))
+
     def test_check_config_accepts_the_configuration_and_names_its_limits(self):
         found = self.render("base")
         with kubelet.pod(found, self.root, self.scratch, SECRETS, ["check-config"]) as running:

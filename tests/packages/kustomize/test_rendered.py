@@ -176,7 +176,7 @@ class RenderedTest(unittest.TestCase):
             monitor = manifests.only(found, "ServiceMonitor")["spec"]
             labels = manifests.only(found, "Service")["metadata"]["labels"]
             self.assertEqual("scrapebroker", labels[monitor["jobLabel"]])
-            self.assertEqual(["metrics"], [endpoint["port"] for endpoint in monitor["endpoints"]])
+            self.assertEqual(["metrics", "events"], [endpoint["port"] for endpoint in monitor["endpoints"]])
             groups = manifests.only(found, "PrometheusRule")["spec"]["groups"]
             self.assertIn('job="scrapebroker"', yaml.safe_dump(groups))
 
