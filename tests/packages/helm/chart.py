@@ -57,6 +57,15 @@ def render(values, **options):
     return Objects(render_files(values, **options))
 
 
+class Loader(yaml.CSafeLoader):
+    """Refuses a key that is twice in a map. The API server would use one of both values."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key is given twice: {sorted(keys)}{node.start_mark}"
+        return super().construct_mapping(node, deep)
+
+
 class Objects(list):
     """Rendered objects, and the text of NOTES.txt."""
 
@@ -67,7 +76,7 @@ class Objects(list):
             if path.endswith("NOTES.txt"):
                 self.notes = text
             else:
-                self += [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
+                self += [document for document in yaml.load_all(text, Loader) if document]
 
     @classmethod
     def of(cls, items):

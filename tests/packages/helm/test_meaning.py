@@ -213,6 +213,19 @@ class Workloads(unittest.TestCase):
         self.assertEqual(objects.config()["store_is_durable"], False)
         self.assertIn("loses all bindings", objects.notes)
 
+    def test_annotations_of_the_values_replace_those_of_the_chart(self):
+        key = "kubectl.kubernetes.io/default-container"
+        values = {"podAnnotations": {key: "other", "prometheus.io/port": "1"}, "prometheusAnnotations": True}
+        found = render(values).template()["metadata"]["annotations"]
+        self.assertEqual((found[key], found["prometheus.io/port"], found["prometheus.io/scrape"]), ("other", "1", "true"))
+        policy = "helm.sh/hook-delete-policy"
+        found = render({"tests": {"annotations": {policy: "before-hook-creation"}}}).one("Pod")["metadata"]["annotations"]
+        self.assertEqual((found[policy], found["helm.sh/hook"]), ("before-hook-creation", "test"))
+
+    def test_two_addresses_with_one_port_are_one_port_of_the_pod(self):
+        objects = render({"config": {"listen": ["0.0.0.0:8085", "[::]:8085", "0.0.0.0:9000"]}})
+        self.assertEqual(objects.ports(), {"health": 8086, "metrics": 8085, "metrics-3": 9000})
+
     def test_an_existing_claim_is_used(self):
         objects = render({"persistence": {"existingClaim": "old"}})
         self.assertNotIn("volumeClaimTemplates", objects.workload()["spec"])

@@ -186,9 +186,68 @@ class ByTemplates(unittest.TestCase):
         hosts = [{"host": "a", "paths": [{"port": "query"}]}]
         self.refused({"ingress": {"enabled": True, "hosts": hosts}}, "ingress.hosts[0]: the port query requires config.query.listen")
 
-    def test_names_of_files(self):
-        self.refused({"existingSecrets": [{"name": "tls"}]}, "existingSecrets: the path tls is used by the chart")
-        self.refused({"files": {"scrapebroker.yml": "x"}}, "files: scrapebroker.yml is the configuration; use config")
+
+class RefusedLater(unittest.TestCase):
+    """Values that the API server or the program would refuse later, or that would have no effect."""
+
+    CASES = [
+        ({"config": {"listen": 8085}}, "at '/config/listen'", "got number"),
+        ({"config": {"listen": "8085"}}, "config.listen: 8085 has no port"),
+        ({"config": {"listen": [8085]}}, "at '/config/listen/0'", "got number"),
+        ({"config": {"health_listen": 8086}}, "at '/config/health_listen'", "got number"),
+        ({"config": {"events": {"listen": ["0.0.0.0:8090"]}}}, "at '/config/events/listen'", "got array"),
+        ({"config": {"query": {"listen": {"port": 1}}}}, "at '/config/query/listen'", "got object"),
+        ({"config": {"prometheus": {"provisioner": ["none"]}}}, "at '/config/prometheus/provisioner'", "got array"),
+        ({"config": {"telemetry": {"path": "metrics"}}}, "at '/config/telemetry/path'", "does not match"),
+        ({"config": {"base_url": "metrics.example.com"}}, "config.base_url: must be a URL like https://"),
+        ({"config": {"base_url": "https://h:x y/"}}, "config.base_url: must be a URL like https://"),
+        ({"config": {"query": {"listen": ":9090"}}, "service": {"port": 9090}}, "service.queryPort: 9090 is the port of service.port, too"),
+        ({"config": {"events": {"listen": ":8090"}}, "service": {"eventsPort": 8085}}, "service.eventsPort: 8085 is the port of service.port"),
+        ({"config": {"health_listen": ":8085"}}, "config.listen: 8085 is the port of config.health_listen, too"),
+        ({"config": {"listen": [":1", ":8086"]}}, "config.listen: 8086 is the port of config.health_listen, too"),
+        ({"existingSecrets": [{"name": "a", "path": "x"}, {"name": "b", "path": "x"}]}, "existingSecrets: the path x is used twice"),
+        ({"existingSecrets": [{"name": "x"}, {"name": "b", "path": "x"}]}, "existingSecrets: the path x is used twice"),
+        ({"existingSecrets": [{"name": "tls"}]}, "existingSecrets: the path tls is used by the chart"),
+        ({"existingSecrets": [{"name": "a", "path": ".."}]}, "at '/existingSecrets/0/path'", "does not match"),
+        ({"existingSecrets": [{"name": "a", "path": "."}]}, "at '/existingSecrets/0/path'", "does not match"),
+        ({"files": {"..": "x"}}, "'..' does not match"),
+        ({"secretFiles": {"..data": "x"}}, "'..data' does not match"),
+        ({"files": {"scrapebroker.yml": "x"}}, "files: scrapebroker.yml is the configuration; use config"),
+        ({"service": {"spec": {"type": "NodePort"}}}, "service.spec: the chart sets type; use service.type"),
+        ({"service": {"spec": {"selector": {}}}}, "service.spec: the chart sets selector"),
+        ({"service": {"nodePort": 30000}}, "service.nodePort: requires the type NodePort or LoadBalancer"),
+        ({"podAnnotations": {"checksum/config": "x"}}, "podAnnotations: the chart sets checksum/config"),
+        ({"fullnameOverride": "My_App"}, "at '/fullnameOverride'", "does not match"),
+        ({"fullnameOverride": "1app"}, "at '/fullnameOverride'", "does not match"),
+        ({"fullnameOverride": "my.app"}, "at '/fullnameOverride'", "does not match"),
+        ({"nameOverride": "My_App"}, "at '/nameOverride'", "does not match"),
+        ({"updateStrategy": {"type": "Recreate"}}, "updateStrategy.type: set RollingUpdate or OnDelete with database.type sqlite"),
+        (POSTGRES | {"updateStrategy": {"type": "OnDelete"}}, "updateStrategy.type: set RollingUpdate or Recreate with database.type postgresql"),
+        ({"updateStrategy": {"kind": "Recreate"}}, "at '/updateStrategy'", "'kind' not allowed"),
+        ({"podDisruptionBudget": {"maxUnavailable": "banana"}}, "at '/podDisruptionBudget/maxUnavailable'", "does not match"),
+        ({"podDisruptionBudget": {"minAvailable": -1}}, "at '/podDisruptionBudget/minAvailable'", "minimum"),
+        ({"podDisruptionBudget": {"maxUnavailable": None}}, "podDisruptionBudget: set maxUnavailable or minAvailable"),
+        ({"extraEnv": [{"name": "A", "value": 1}]}, "at '/extraEnv/0/value'", "got number"),
+    ]
+
+    def test_each_is_refused_with_its_name(self):
+        for values, *parts in self.CASES:
+            with self.subTest(values), self.assertRaises(helm_python.HelmError) as caught:
+                render(values)
+            for part in parts:
+                self.assertIn(part, str(caught.exception))
+            self.assertNotIn("error calling", str(caught.exception), values)
+
+    def test_what_is_like_them_and_right_is_accepted(self):
+        for values in [
+            {"config": {"listen": "0.0.0.0:8085,[::]:8085", "events": {"listen": None}}}, {"service": {"port": 9090}},
+            {"files": {".hidden": "x", "a..b": "x"}}, {"service": {"type": "NodePort", "nodePort": 30000}},
+            {"podDisruptionBudget": {"maxUnavailable": "25%"}}, {"podDisruptionBudget": {"maxUnavailable": None, "minAvailable": 1}},
+            {"updateStrategy": {"type": "OnDelete"}}, POSTGRES | {"updateStrategy": {"type": "Recreate"}},
+            {"existingSecrets": [{"name": "a"}, {"name": "a", "path": "b"}]}, {"config": {"base_url": "https://[::1]:8085/path"}},
+        ]:
+            with self.subTest(values):
+                render(values)
 
 
 class InlineSecrets(unittest.TestCase):

@@ -135,6 +135,16 @@ class Rendering(unittest.TestCase):
                 for value in item["metadata"].get("labels", {}).values():
                     self.assertIsNotNone(label.fullmatch(value), value)
 
+    def test_names_are_valid_for_each_name_of_a_release(self):
+        for values in [value_sets()["monitoring"], {"nameOverride": "1x"}]:
+            for release in ["my.release", "1rel", "1.scrapebroker", "9" * 53]:
+                objects = render(values, name=release)
+                self.assertEqual(objects.workload()["metadata"]["labels"]["app.kubernetes.io/instance"], release)
+                for item in objects:
+                    # That of a Service is a label of DNS (RFC 1035).
+                    limit = 63 if item["kind"] == "Service" else 253
+                    self.assertRegex(item["metadata"]["name"], rf"^[a-z]([-a-z0-9]{{0,{limit - 2}}}[a-z0-9])?$")
+
     def test_what_cannot_change_stays_the_same_in_an_upgrade(self):
         changes = {"commonLabels": {"a": "b"}, "podLabels": {"a": "b"}, "image": {"tag": "new"}, "files": {"a": "b"}}
         for name, values in value_sets().items():

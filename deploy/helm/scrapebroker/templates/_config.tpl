@@ -175,13 +175,18 @@ The ports of the listeners, as JSON: `metrics`, and those that are configured of
 {{- $_ := set $addresses (ternary "metrics" (printf "metrics-%d" (add1 $index)) (eq $index 0)) (list "listen" $address) -}}
 {{- end -}}
 {{- $ports := dict -}}
+{{- $main := list -}}
 {{- range $name, $address := $addresses -}}
 {{- with index $address 1 -}}
-{{- $port := regexFind "[0-9]+$" . | int -}}
+{{- $port := regexFind ":[0-9]+$" . | trimPrefix ":" | int -}}
 {{- if or (lt $port 1) (gt $port 65535) -}}
 {{- fail (printf "config.%s: %s has no port; write it like 0.0.0.0:8085" (index $address 0) .) -}}
 {{- end -}}
+{{- /* Two addresses of `listen`, one for IPv4 and one for IPv6, may have one port. */ -}}
+{{- if not (and (hasPrefix "metrics" $name) (has $port $main)) -}}
 {{- $_ := set $ports $name $port -}}
+{{- end -}}
+{{- if hasPrefix "metrics" $name -}}{{- $main = append $main $port -}}{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $ports -}}
@@ -256,7 +261,7 @@ and whether pods are listed.
 {{- define "scrapebroker.validate" -}}
 {{- $config := default dict .Values.config -}}
 {{- $mistakes := list -}}
-{{- range list "secretMistakes" "variableMistakes" -}}
+{{- range list "secretMistakes" "variableMistakes" "objectMistakes" -}}
 {{- $mistakes = include (printf "scrapebroker.%s" .) $ | fromJsonArray | concat $mistakes -}}
 {{- end -}}
 {{- $postgres := include "scrapebroker.isPostgres" . -}}
@@ -327,14 +332,6 @@ and whether pods are listed.
 {{- $mistakes = append $mistakes (printf "ingress.hosts[%d]: the port %s requires config.%s.listen" $at .port .port) -}}
 {{- end -}}
 {{- end -}}
-{{- end -}}
-{{- range .Values.existingSecrets -}}
-{{- if has (default .name .path) (list "broker" "database" "tls" "files") -}}
-{{- $mistakes = append $mistakes (printf "existingSecrets: the path %s is used by the chart; set another path" (default .name .path)) -}}
-{{- end -}}
-{{- end -}}
-{{- if hasKey .Values.files "scrapebroker.yml" -}}
-{{- $mistakes = append $mistakes "files: scrapebroker.yml is the configuration; use config" -}}
 {{- end -}}
 {{- if $mistakes -}}
 {{- fail (printf "the values have mistakes:\n* %s" (join "\n* " $mistakes)) -}}

@@ -6,7 +6,8 @@
 
 {{/*
 The name of the objects. Names of pods and revisions append to it, and must not exceed 63 characters. A long name is cut,
-and gets a hash, so that two long names remain different.
+and gets a hash, so that two long names remain different. The name of a Service has no dots and begins with a letter; that of a release
+may have dots and begin with a digit.
 */}}
 {{- define "scrapebroker.fullname" -}}
 {{- $name := include "scrapebroker.name" . -}}
@@ -15,6 +16,10 @@ and gets a hash, so that two long names remain different.
 {{- $full = .Values.fullnameOverride -}}
 {{- else if contains $name .Release.Name -}}
 {{- $full = .Release.Name -}}
+{{- end -}}
+{{- $full = replace "." "-" $full -}}
+{{- if regexMatch "^[0-9]" $full -}}
+{{- $full = printf "%s-%s" (ternary $name "scrapebroker" (regexMatch "^[a-z]" $name)) .Release.Name | replace "." "-" -}}
 {{- end -}}
 {{- if gt (len $full) 50 -}}
 {{- $full = printf "%s-%s" ($full | trunc 41 | trimSuffix "-") (sha256sum $full | trunc 8) -}}
@@ -38,8 +43,8 @@ name then contains that of the release.
 
 {{/* Labels that select the pods. They never change, so they contain no version. */}}
 {{- define "scrapebroker.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "scrapebroker.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "scrapebroker.name" . | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- end -}}
 
 {{- define "scrapebroker.labels" -}}
@@ -57,7 +62,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{/* The pod of `helm test` must not match the selectors of the pods. */}}
 {{- define "scrapebroker.testLabels" -}}
 app.kubernetes.io/name: {{ include "scrapebroker.name" . }}-test
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- end -}}
 
 {{- define "scrapebroker.serviceAccountName" -}}

@@ -24,19 +24,19 @@ metadata:
   labels:
     {{- include "scrapebroker.podLabels" . | nindent 4 }}
   annotations:
-    kubectl.kubernetes.io/default-container: scrapebroker
-    # A change of the configuration or of a Secret of the chart replaces the pods.
-    checksum/config: {{ include (print $.Template.BasePath "/configmap.yaml") . | sha256sum }}
-    checksum/secret: {{ include (print $.Template.BasePath "/secret.yaml") . | sha256sum }}
+    {{- /* A change of the configuration or of a Secret of the chart replaces the pods. */}}
+    {{- $annotations := dict "kubectl.kubernetes.io/default-container" "scrapebroker" }}
+    {{- range list "config" "secret" }}
+    {{- $file := printf "%s/%s.yaml" $.Template.BasePath (ternary "configmap" "secret" (eq . "config")) }}
+    {{- $_ := set $annotations (printf "checksum/%s" .) (include $file $ | sha256sum) }}
+    {{- end }}
     {{- if .Values.prometheusAnnotations }}
-    prometheus.io/scrape: "true"
-    prometheus.io/port: {{ $ports.metrics | quote }}
-    prometheus.io/path: {{ include "scrapebroker.metricsPath" . }}
-    prometheus.io/scheme: {{ include "scrapebroker.scheme" . }}
+    {{- $_ := set $annotations "prometheus.io/scrape" "true" }}
+    {{- $_ := set $annotations "prometheus.io/port" (toString $ports.metrics) }}
+    {{- $_ := set $annotations "prometheus.io/path" (include "scrapebroker.metricsPath" .) }}
+    {{- $_ := set $annotations "prometheus.io/scheme" (include "scrapebroker.scheme" .) }}
     {{- end }}
-    {{- with .Values.podAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- merge (deepCopy .Values.podAnnotations) $annotations | toYaml | nindent 4 }}
 spec:
   serviceAccountName: {{ include "scrapebroker.serviceAccountName" . }}
   automountServiceAccountToken: {{ not (empty (include "scrapebroker.locators" . | fromJson)) }}
