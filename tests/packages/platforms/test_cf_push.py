@@ -73,6 +73,8 @@ class CfPush(unittest.TestCase):
         self.assertEqual("0.0.0.0:8080", shown["listen"])
         self.assertEqual(["tls://nats.service.cf.internal:4224"], shown["routes"]["nats"]["servers"])
         self.assertEqual("none", shown["prometheus"]["provisioner"])
+        # The route may be reachable from everywhere.
+        self.assertEqual("token", shown["scrape"]["access"])
         self.assertEqual(("2s", "7s"), (shown["drain_wait"], shown["shutdown_grace"]))
         self.assertIn("10.0.0.20", shown["database_url"])
         for section in (shown["routes"]["nats"]["tls"], shown["backends"]):

@@ -47,6 +47,8 @@ class Tsuru(unittest.TestCase):
         self.assertEqual("0.0.0.0:8888", shown["listen"])
         self.assertEqual("https://tsuru.example.com", shown["routes"]["tsuru"]["api_url"])
         self.assertEqual("none", shown["prometheus"]["provisioner"])
+        # The route may be reachable from everywhere.
+        self.assertEqual("token", shown["scrape"]["access"])
 
     def test_the_app_is_ready_and_accepts_the_registered_password(self):
         folder = self.page.work / "target/tsuru"
