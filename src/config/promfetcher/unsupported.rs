@@ -15,7 +15,7 @@ const DATABASE_POOL: &str = "idle connections to the database are closed after f
 const DATABASE_LIFETIME: &str = "the age of database connections is not limited";
 const DATABASE_UNAVAILABLE: &str = "Scrapebroker never exits if the database is unavailable: scraping \
                                     continues, and requests for bindings get 503";
-const START: &str = "Scrapebroker is ready after the first route table, not after a fixed time";
+const START: &str = "Scrapebroker is ready after the first route table, and with NATS 20 seconds after it has connected";
 const PING: &str = "the NATS client sends pings by itself";
 const INDEX: &str = "replicas need no index";
 const HTTP2: &str = "instances registered with protocol http2 are scraped over HTTP/2, others over \

@@ -208,6 +208,15 @@ class Operations(unittest.TestCase):
                 self.assertEqual("cloud-controller", effective["broker"]["username"])
                 self.assertIsNotNone(effective["backends"]["cert_file"])
 
+    def test_prometheus_finds_instances_that_are_not_ready(self):
+        for name, result in self.results.items():
+            with self.subTest(name):
+                addon = named(named(result.document["addons"], "bosh-dns-aliases")["jobs"], "bosh-dns-aliases")
+                aliases = {alias["domain"]: alias["targets"][0] for alias in addon["properties"]["aliases"]}
+                ready, all_instances = (aliases[f"scrapebroker{kind}.service.cf.internal"] for kind in ("", "-all"))
+                self.assertEqual({**ready, "query": "q-s4"}, all_instances)
+                self.assertEqual(result.group["name"], ready["instance_group"])
+
     def test_routers_poll_the_gorouter_of_their_vm(self):
         result = self.results["routers"]
         gorouter = named(result.group["jobs"], "gorouter")["properties"]["router"]["status"]

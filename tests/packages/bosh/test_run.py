@@ -156,7 +156,7 @@ class Backup(unittest.TestCase):
             support.eventually(lambda: machine.run(HEALTHY).returncode == 0, what="ready")
             done = machine.run(*command.replace("\\\n", " ").split())
             self.assertEqual(0, done.returncode, done.stderr)
-            copy = machine.path("/var/vcap/store/scrapebroker/backup.db")
+            copy = machine.path("/var/vcap/data/scrapebroker/backup.db")
             self.assertEqual(b"SQLite format 3", copy.read_bytes()[:15])
 
 
@@ -270,7 +270,7 @@ class Postgres(unittest.TestCase):
         wrong = local(database={**database, "password": "wrong"}, broker=broker, start_timeout=2)
         with release.vm(wrong, disk=False) as machine, machine.started():
             self.assertEqual(1, machine.run(POST_START).returncode)
-            self.assertIn("password authentication failed", machine.log())
+            support.eventually(lambda: "password authentication failed" in machine.log(), what="the reason is logged")
 
 
 class SlowGorouter:
