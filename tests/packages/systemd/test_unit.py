@@ -255,7 +255,7 @@ class Unit(unittest.TestCase):
         for block in COMMANDS["Remove"]:
             self.system.shell(block)
         left = "find / -xdev -name '*scrapebroker*' -not -path '/root/*' -not -path '/proc/*'"
-        self.assertEqual(f"{DEFAULTS}\n", self.system.shell(left))
+        self.assertEqual("", self.system.shell(left))
         self.assertEqual("", self.system.shell("getent passwd scrapebroker || true"))
         self.assertEqual("", self.prometheus_servers())
 
