@@ -532,8 +532,32 @@ class Monitoring(unittest.TestCase):
             self.assertEqual(item["metadata"]["namespace"], "grafana")
             self.assertLess(len(json.dumps(item)), 1_000_000)
 
-    def test_another_name_is_reported_because_rules_select_the_job(self):
-        self.assertIn("select the job scrapebroker", render({"nameOverride": "x", "dashboards": {"enabled": True}}).notes)
+    def test_the_rules_select_the_job_that_the_monitor_sets(self):
+        service, pod = {"serviceMonitor": {"enabled": True}}, {"podMonitor": {"enabled": True}}
+        label = {"jobLabel": "app.kubernetes.io/instance"}
+        cases = [
+            (service, "scrapebroker"), (pod, "scrapebroker"), ({}, "scrapebroker"), (service | {"nameOverride": "broker"}, "broker"),
+            (pod | {"nameOverride": "broker"}, "broker"), ({"serviceMonitor": {"enabled": True} | label}, "metrics"),
+            ({"serviceMonitor": label} | pod, "metrics"), ({"serviceMonitor": {"enabled": True, "jobLabel": "team"}}, "metrics-scrapebroker"),
+            ({"serviceMonitor": {"enabled": True, "jobLabel": ""}}, "metrics-scrapebroker"),
+            ({"serviceMonitor": {"enabled": True, "jobLabel": "team"}, "service": {"labels": {"team": "sre"}}}, "sre"),
+            ({"serviceMonitor": {"jobLabel": ""}} | pod, "platform/metrics-scrapebroker"),
+        ]
+        for values, job in cases:
+            with self.subTest(values):
+                objects = render(values | {"prometheusRule": {"enabled": True}})
+                rules = objects.one("PrometheusRule")["spec"]
+                run("promtool", "check", "rules", "--lint-fatal", "/dev/stdin", input=json.dumps(rules))
+                text = json.dumps(rules).replace("\\", "")
+                self.assertEqual(set(re.findall(r'job="([^"]+)"', text)), {job})
+                self.assertIn(f"has the job {job}, so", text)
+                self.assertEqual("has no monitor" in objects.notes, values == {})
+
+    def test_relabelings_that_set_the_job_are_reported(self):
+        for key in ["relabelings", "metricRelabelings"]:
+            values = {"serviceMonitor": {"enabled": True, key: [{"targetLabel": "job", "replacement": "x"}]}, "prometheusRule": {"enabled": True}}
+            self.assertIn(f"serviceMonitor.{key} sets the label job, but the rules select the job scrapebroker", render(values).notes)
+            self.assertNotIn("sets the label job", render(values | {"prometheusRule": {"enabled": False}}).notes)
 
     def test_versions_without_kinds_are_enough_for_helm_template(self):
         objects = render(value_sets()["monitoring"], apis=["monitoring.coreos.com/v1", "monitoring.coreos.com/v1alpha1"])

@@ -56,7 +56,7 @@ class BySchema(unittest.TestCase):
                     self.refused({key: {}}, f"'{key}' not allowed")
 
     def test_each_value_of_the_chart_is_in_the_schema_and_the_other_way_round(self):
-        self.assertEqual(set(schema_paths(SCHEMA)) - {"global"}, set(value_paths(load().values, SCHEMA)))
+        self.assertEqual(set(schema_paths(SCHEMA)), set(value_paths(load().values, SCHEMA)))
 
 
 class Configuration(unittest.TestCase):
@@ -227,6 +227,12 @@ class RefusedLater(unittest.TestCase):
         ({"podDisruptionBudget": {"maxUnavailable": "banana"}}, "at '/podDisruptionBudget/maxUnavailable'", "does not match"),
         ({"podDisruptionBudget": {"minAvailable": -1}}, "at '/podDisruptionBudget/minAvailable'", "minimum"),
         ({"podDisruptionBudget": {"maxUnavailable": None}}, "podDisruptionBudget: set maxUnavailable or minAvailable"),
+        ({"prometheusRule": {"disabledAlerts": ["ScrapebrokerDwn"]}},
+         "prometheusRule.disabledAlerts: there is no alert ScrapebrokerDwn; the alerts are BackendConnectionsRefused, BindingsOld, "),
+        ({"config": {"telemetry": {"namespace": "sb"}}, "prometheusRule": {"enabled": True}}, "config.telemetry.namespace: with another namespace"),
+        ({"config": {"telemetry": {"namespace": "sb"}}, "dashboards": {"enabled": True}}, "config.telemetry.namespace: with another namespace"),
+        ({"extraArgs": ["--metric.namespace=sb"], "dashboards": {"enabled": True}}, "extraArgs: with another namespace"),
+        ({"extraEnv": [{"name": "SCRAPEBROKER__TELEMETRY__NAMESPACE", "value": "sb"}], "dashboards": {"enabled": True}}, "extraEnv: with another"),
         ({"extraEnv": [{"name": "A", "value": 1}]}, "at '/extraEnv/0/value'", "got number"),
     ]
 
@@ -244,6 +250,7 @@ class RefusedLater(unittest.TestCase):
             {"files": {".hidden": "x", "a..b": "x"}}, {"service": {"type": "NodePort", "nodePort": 30000}},
             {"podDisruptionBudget": {"maxUnavailable": "25%"}}, {"podDisruptionBudget": {"maxUnavailable": None, "minAvailable": 1}},
             {"updateStrategy": {"type": "OnDelete"}}, POSTGRES | {"updateStrategy": {"type": "Recreate"}},
+            {"config": {"telemetry": {"namespace": "sb"}}}, {"prometheusRule": {"enabled": True, "disabledAlerts": ["PromfetcherNoRouteScrape"]}},
             {"existingSecrets": [{"name": "a"}, {"name": "a", "path": "b"}]}, {"config": {"base_url": "https://[::1]:8085/path"}},
         ]:
             with self.subTest(values):

@@ -261,7 +261,7 @@ and whether pods are listed.
 {{- define "scrapebroker.validate" -}}
 {{- $config := default dict .Values.config -}}
 {{- $mistakes := list -}}
-{{- range list "secretMistakes" "variableMistakes" "objectMistakes" -}}
+{{- range list "secretMistakes" "variableMistakes" "objectMistakes" "monitoringMistakes" -}}
 {{- $mistakes = include (printf "scrapebroker.%s" .) $ | fromJsonArray | concat $mistakes -}}
 {{- end -}}
 {{- $postgres := include "scrapebroker.isPostgres" . -}}

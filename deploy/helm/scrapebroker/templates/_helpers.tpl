@@ -1,7 +1,8 @@
 {{/* Names and labels. */}}
 
+{{- /* In a parent chart, the name of the chart may be an alias such as `metricsBroker`. */ -}}
 {{- define "scrapebroker.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- default (kebabcase .Chart.Name) .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/*
@@ -73,12 +74,38 @@ app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- end -}}
 {{- end -}}
 
+{{/* The repository of an image, in the registry of `global.imageRegistry` if that is set: (list $ REPOSITORY). */}}
+{{- define "scrapebroker.repository" -}}
+{{- $repository := index . 1 -}}
+{{- with (default dict (index . 0).Values.global).imageRegistry -}}
+{{- $host := splitList "/" $repository | first -}}
+{{- if and (contains "/" $repository) (or (regexMatch "[.:]" $host) (eq $host "localhost")) -}}
+{{- $repository = trimPrefix (printf "%s/" $host) $repository -}}
+{{- end -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository -}}
+{{- end -}}
+{{- $repository -}}
+{{- end -}}
+
 {{- define "scrapebroker.image" -}}
 {{- $image := .Values.image -}}
+{{- include "scrapebroker.repository" (list . $image.repository) -}}
 {{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
+@{{ $image.digest }}
 {{- else -}}
-{{ $image.repository }}:{{ default .Chart.AppVersion $image.tag }}
+:{{ default .Chart.AppVersion $image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* The field `imagePullSecrets` of a pod, if there are any. Parent charts write names or maps into `global`. */}}
+{{- define "scrapebroker.imagePullSecrets" -}}
+{{- $secrets := list -}}
+{{- range concat (default list (default dict .Values.global).imagePullSecrets) (default list .Values.imagePullSecrets) -}}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- with uniq $secrets -}}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
 {{- end -}}
 {{- end -}}
 

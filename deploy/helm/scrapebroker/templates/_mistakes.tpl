@@ -68,3 +68,41 @@
 {{- end -}}
 {{- toJson $mistakes -}}
 {{- end -}}
+
+{{/* Mistakes about rules and dashboards, and values that only a parent chart uses. */}}
+{{- define "scrapebroker.monitoringMistakes" -}}
+{{- $mistakes := list -}}
+{{- if eq (toString .Values.enabled) "false" -}}
+{{- $mistakes = append $mistakes "enabled: the chart does not use this; a parent chart names it in the condition of its dependency" -}}
+{{- end -}}
+{{- if or .Values.prometheusRule.enabled .Values.dashboards.enabled -}}
+{{- $namespace := default "scrapebroker" (default dict (default dict .Values.config).telemetry).namespace -}}
+{{- $others := list -}}
+{{- if ne $namespace "scrapebroker" -}}{{- $others = append $others "config.telemetry.namespace" -}}{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if and (eq .name "SCRAPEBROKER__TELEMETRY__NAMESPACE") (ne (default "" .value) "scrapebroker") -}}{{- $others = append $others "extraEnv" -}}{{- end -}}
+{{- end -}}
+{{- range .Values.extraArgs -}}
+{{- if hasPrefix "--metric.namespace" . -}}{{- $others = append $others "extraArgs" -}}{{- end -}}
+{{- end -}}
+{{- range $others -}}
+{{- $mistakes = append $mistakes (printf "%s: with another namespace, no rule and no dashboard finds a metric; keep scrapebroker, or disable prometheusRule and dashboards" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.prometheusRule.disabledAlerts -}}
+{{- $alerts := list -}}
+{{- range $path, $_ := .Files.Glob "monitoring/rules/*.yml" -}}
+{{- range ($.Files.Get $path | fromYaml).groups -}}
+{{- range .rules -}}
+{{- with .alert -}}{{- $alerts = append $alerts . -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.prometheusRule.disabledAlerts -}}
+{{- if not (has . $alerts) -}}
+{{- $mistakes = append $mistakes (printf "prometheusRule.disabledAlerts: there is no alert %s; the alerts are %s" . (sortAlpha $alerts | join ", ")) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $mistakes -}}
+{{- end -}}

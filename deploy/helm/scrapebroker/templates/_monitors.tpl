@@ -25,6 +25,24 @@ TLS settings of requests to the Service or to the pods: (list $ SCHEME VALUES). 
 {{- end -}}
 {{- end -}}
 
+{{/*
+The job of the own metrics, as the operator sets it: the label `jobLabel` of the Service or the pod. Without that label it is the name of
+the Service, or that of the PodMonitor after its namespace. If there is no monitor, the job is that of the rules.
+*/}}
+{{- define "scrapebroker.job" -}}
+{{- $monitor := .Values.serviceMonitor -}}
+{{- $label := default "" $monitor.jobLabel -}}
+{{- if $monitor.enabled -}}
+{{- $labels := merge (include "scrapebroker.labels" . | fromYaml) (default dict .Values.service.labels) -}}
+{{- default (include "scrapebroker.fullname" .) (get $labels $label) -}}
+{{- else if .Values.podMonitor.enabled -}}
+{{- $name := printf "%s/%s" (default .Release.Namespace $monitor.namespace) (include "scrapebroker.nameIn" (list . $monitor.namespace)) -}}
+{{- default $name (get (include "scrapebroker.podLabels" . | fromYaml) $label) -}}
+{{- else -}}
+scrapebroker
+{{- end -}}
+{{- end -}}
+
 {{/* The endpoints of a ServiceMonitor or PodMonitor. */}}
 {{- define "scrapebroker.endpoints" -}}
 {{- $monitor := .Values.serviceMonitor -}}
