@@ -106,7 +106,7 @@ fn run(command: Command, environment: Environment) -> Result<(), Failure> {
         Command::Backup(backup) => backup.run(environment),
         Command::DemoApp(app) => app.run(&environment),
         Command::Sd(sd) => sd.run(),
-        Command::Event(event) => event.run(),
+        Command::Event(event) => event.run(&environment),
         Command::Catalog => print(&catalog::BUILT_IN.trim_end()),
         Command::Merge(options) => options.run(),
     }

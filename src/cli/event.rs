@@ -4,7 +4,7 @@
 //! store the event a second time.
 
 use super::{
-    block_on,
+    Environment, block_on,
     failure::Failure,
     log, print,
     request::{InstallationClient, RequestError, TokenFile, body_of, installation_url},
@@ -18,6 +18,7 @@ use awc::http::{
     Method, StatusCode,
     header::{CONTENT_TYPE, HeaderName},
 };
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, time::Duration};
@@ -35,15 +36,20 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const MAX_BODY: u64 = 1 << 20;
 const MAX_TIMEOUT: Duration = Duration::from_hours(24);
 
+/// The variable of a binding with its token.
+const TOKEN: &str = "EVENTS_TOKEN";
+
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 #[derive(clap::Args)]
+#[command(after_help = "Without --token-file, the variable EVENTS_TOKEN is the token.")]
 pub(super) struct Event {
     // Not a doc comment: rustdoc requires brackets around the URL, which the help text would
     // contain.
     #[arg(
         long,
         value_name = "URL",
+        env = "EVENTS_URL",
         help = "That of the installation, as in https://scrapebroker.example.com, or of /event of events.listen"
     )]
     url: String,
@@ -68,9 +74,13 @@ pub(super) struct Event {
 }
 
 impl Event {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, environment: &Environment) -> Result<(), Failure> {
         log("warn", LogFormat::Text)?;
-        block_on(post(&self))
+        let from_file = self.token.read()?;
+        let from_variable = || environment.get(TOKEN).map(|token| token.trim());
+        let token = from_file
+            .or_else(|| from_variable().filter(|token| !token.is_empty()).map(SecretString::from));
+        block_on(post(&self, token))
     }
 }
 
@@ -131,9 +141,9 @@ fn label(text: &str) -> Result<(String, String), &'static str> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-async fn post(event: &Event) -> Result<(), Failure> {
+async fn post(event: &Event, token: Option<SecretString>) -> Result<(), Failure> {
     let deadline = Instant::now() + event.timeout;
-    let request = PostRequest::new(event)?;
+    let request = PostRequest::new(event, token)?;
     let seq = request.store(deadline).await?;
     print(&format_args!("stored as event {seq}"))?;
     if event.wait {
@@ -167,14 +177,14 @@ struct StateAnswer {
 }
 
 impl PostRequest {
-    fn new(event: &Event) -> Result<Self, EventError> {
+    fn new(event: &Event, token: Option<SecretString>) -> Result<Self, EventError> {
         let labels = EventLabels::new(event.labels.iter().cloned())?;
         let url = installation_url(&event.url, "/v1/events")?;
         let is_form = is_event_listener(&url);
         if is_form && event.wait {
             return Err(EventError::WaitAtEventListener);
         }
-        let client = InstallationClient::new(&url, event.token.read()?, REQUEST_TIMEOUT)?;
+        let client = InstallationClient::new(&url, token, REQUEST_TIMEOUT)?;
         let key = event.key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let (content_type, body) = match is_form {
             true => ("application/x-www-form-urlencoded", form(&labels, event.value)),

@@ -25,7 +25,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 #[derive(clap::Args)]
 pub(super) struct TokenFile {
-    /// Holds a token, or USER:PASSWORD of an operator
+    /// Holds a token, or USER:PASSWORD of an operator. With -, standard input is read
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
@@ -33,7 +33,10 @@ pub(super) struct TokenFile {
 impl TokenFile {
     pub(super) fn read(&self) -> Result<Option<SecretString>, RequestError> {
         let Some(file) = &self.token_file else { return Ok(None) };
-        let text = std::fs::read_to_string(file);
+        let text = match file.as_os_str() == "-" {
+            true => io::read_to_string(io::stdin()),
+            false => std::fs::read_to_string(file),
+        };
         let text = text.map_err(|error| RequestError::TokenFile(file.clone(), error))?;
         Ok(Some(text.trim().into()))
     }

@@ -2,6 +2,7 @@
 
 use super::{run, scrapebroker};
 use std::{
+    fs::File,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
@@ -159,6 +160,40 @@ fn wait_ends_when_every_scraper_has_the_event() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text, "stored as event 3\ndelivered to 1 scraper\n");
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn the_variables_of_a_binding_are_defaults_and_flags_override_them() {
+    let installation = Installation::start();
+    let main = format!("http://{}", installation.main);
+    let closed = format!("http://{}/event", closed_address());
+    let login = format!("{USER}:{PASSWORD}");
+    // Arguments, EVENTS_URL and EVENTS_TOKEN, and standard input.
+    let posted = |arguments: &[&str], url: &str, token: &str, input: &str| {
+        let file = installation.folder.path().join("input");
+        std::fs::write(&file, input).unwrap();
+        let mut command = scrapebroker(&[&["event"], arguments, &["type=deploy"]].concat());
+        command.current_dir(&installation.folder).stdin(File::open(file).unwrap());
+        run(command.env("EVENTS_URL", url).env("EVENTS_TOKEN", token))
+    };
+    assert_eq!(posted(&[], &main, &login, ""), stored(1));
+    assert_eq!(posted(&["--url", &main], &closed, &login, ""), stored(2));
+    assert_eq!(posted(&["--token-file", "login"], &main, "sbt_wrong", ""), stored(3));
+    let from_input = ["--token-file", "-"];
+    assert_eq!(posted(&from_input, &main, "sbt_wrong", &format!("{login}\n")), stored(4));
+
+    let (code, _, err) = posted(&[], &main, "sbt_wrong", "");
+    assert!(code == 1 && err.contains("401") && !err.contains("sbt_wrong"), "{err}");
+    // An empty variable is no token.
+    let (code, _, err) = posted(&[], &main, "", "");
+    assert!(code == 1 && err.contains("401"), "{err}");
+    let (_, help, _) = run(scrapebroker(&["event", "--help"]).env("EVENTS_TOKEN", "sbt_secret"));
+    assert!(
+        help.contains("EVENTS_URL")
+            && help.contains("EVENTS_TOKEN")
+            && !help.contains("sbt_secret"),
+        "{help}"
+    );
 }
 
 #[test]
