@@ -240,7 +240,7 @@ fn free_address() -> io::Result<SocketAddr> {
 fn instance(index: u32) -> io::Result<DemoApp> {
     let path = ENDPOINT.parse().map_err(io::Error::other)?;
     let fails_on_purpose = index == FAILING_INSTANCE;
-    let options = Options { path, basic_auth: None, index, fails_on_purpose };
+    let options = Options { path, basic_auth: None, index, fails_on_purpose, has_visitor: true };
     DemoApp::bind((Ipv4Addr::LOCALHOST, 0).into(), options)
 }
 

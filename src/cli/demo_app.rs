@@ -1,14 +1,15 @@
 //! `scrapebroker demo-app`: one instance of a sample app, whose metrics are an example of
 //! instrumentation.
 //!
-//! It counts requests and simulates jobs, so that metrics of all types change without traffic. The
-//! demo runs three instances in one process. docs/INSTRUMENTING.md describes the techniques.
+//! It simulates jobs and visits its own pages, so that metrics of all types change without traffic.
+//! The demo runs three instances in one process. docs/INSTRUMENTING.md describes the techniques.
 
 mod endpoints;
 mod metrics;
 mod render;
 mod state_set;
 mod summary;
+mod visitor;
 mod workload;
 
 use super::{Environment, block_on, failure::Failure, print};
@@ -61,7 +62,10 @@ impl Arguments {
         let index = number(environment, "CF_INSTANCE_INDEX", 0)?.into();
         let basic_auth = self.basic_auth.map(credentials).transpose()?;
         let path = self.path;
-        block_on(run(listen, Options { path, basic_auth, index, fails_on_purpose: false }))
+        block_on(run(
+            listen,
+            Options { path, basic_auth, index, fails_on_purpose: false, has_visitor: true },
+        ))
     }
 }
 
@@ -112,6 +116,8 @@ pub(super) struct Options {
     pub(super) index: u32,
     /// Whether requests for the metrics are answered with an error.
     pub(super) fails_on_purpose: bool,
+    /// Whether a simulated client visits the pages.
+    pub(super) has_visitor: bool,
 }
 
 /// An instance with an open listener. It responds to requests after [`run_until`](Self::run_until)
@@ -159,6 +165,9 @@ impl DemoApp {
         tokio::select! {
             result = &mut server => return result,
             never = simulate(self.workload, &self.instance.metrics) => match never {},
+            never = visitor::visit(self.address), if self.instance.options.has_visitor => {
+                match never {}
+            }
             () = shutdown => {}
         }
         let ((), result) = tokio::join!(handle.stop(true), server);

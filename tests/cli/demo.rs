@@ -154,7 +154,7 @@ fn all_commands_and_pages_that_the_demo_prints_work() {
                 lines.filter(|line| line.ends_with(end)).count()
             };
             assert_eq!((up(" 1"), up(" 0")), (2, 1), "{out}");
-            assert!(out.contains("api_http_requests_total{"), "{out}");
+            assert!(out.contains("demo_http_requests_total{"), "{out}");
             assert!(out.contains(r#",error="status_5xx"} 1"#), "{out}");
         }
         if command.contains("/v1/apps/acme/demo/shop") {
@@ -165,7 +165,7 @@ fn all_commands_and_pages_that_the_demo_prints_work() {
         }
     }
 
-    demo.query("api_http_requests_total");
+    demo.query("demo_http_requests_total");
     demo.query("last_over_time(events_to_metrics[5m])");
     let alert = demo.query("ALERTS");
     assert_eq!((&alert["alertname"], &alert["index"]), (&"InstanceFailing".into(), &"2".into()));

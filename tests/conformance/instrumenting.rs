@@ -60,7 +60,7 @@ fn the_versions_of_the_page_are_those_of_the_tests() {
 #[actix_web::test]
 async fn the_page_lists_the_families_of_the_demo_app_and_their_types() {
     let app = DemoApp::start().await;
-    // Batches start at random, and are families only while one runs.
+    // Batches start at random. Their progress is a family only while one runs.
     let exposed = support::eventually(async || {
         let text = scrape(&app.url(), OPENMETRICS).await.text();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
@@ -68,7 +68,7 @@ async fn the_page_lists_the_families_of_the_demo_app_and_their_types() {
             .map(|line| line.split_once(' ').unwrap())
             .map(|(name, metric_type)| (name.to_owned(), metric_type.to_owned()))
             .collect();
-        types.contains_key("demo_batch_items").then_some(types)
+        types.contains_key("demo_batch_progress_ratio").then_some(types)
     })
     .await;
     let page = fs::read_to_string(PAGE).unwrap();

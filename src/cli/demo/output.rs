@@ -87,7 +87,7 @@ impl fmt::Display for DemoSummary {
         writeln!(f, "  curl http://{address}/v1/apps/acme/demo/shop")?;
         writeln!(f, "  curl -X POST 'http://{events}/event?type=deploy&app=shop'")?;
         if self.has_prometheus() {
-            writeln!(f, "  curl 'http://{pool}/api/v1/query?query=api_http_requests_total'")?;
+            writeln!(f, "  curl 'http://{pool}/api/v1/query?query=demo_http_requests_total'")?;
         }
         writeln!(f, "\nThe page of the app has snippets for your own Prometheus, Grafana and cf.")?;
         writeln!(f, "{prometheus}")?;

@@ -21,7 +21,7 @@ const PORTS: u16 = 20;
 const SAMPLES_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// A series of the demo's app.
-const SERIES: &str = "api_http_requests_total";
+const SERIES: &str = "demo_http_requests_total";
 
 /// The series of events.
 const EVENTS: &str = "events_to_metrics";

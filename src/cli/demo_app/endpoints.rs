@@ -2,14 +2,15 @@
 
 use super::{
     Options,
-    metrics::{self, HANDLERS, HandlerLabel, Metrics, RequestLabels, TraceLabel},
+    metrics::{self, HANDLERS, HandlerLabel, Metrics, OTHER, RequestLabels, TraceLabel},
     render::render,
+    workload::page_seconds,
 };
 use crate::{domain::BasicAuth, http::Accepted};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
-        Method,
+        Method, StatusCode,
         header::{self, HeaderValue},
     },
     web,
@@ -43,67 +44,76 @@ impl Instance {
         given.is_some_and(|given| hash(&given) == hash(expected.as_bytes()))
     }
 
-    /// Counts a request to one of [`HANDLERS`].
-    fn count(&self, request: &HttpRequest, handler: &'static str, duration: Duration) {
-        let Metrics { requests, request_duration, .. } = &self.metrics;
+    /// Counts a request that is neither for the metrics nor for the health.
+    fn count(&self, request: &HttpRequest, handler: &'static str, code: StatusCode) {
         let method = match *request.method() {
+            Method::GET => metrics::Method::GET,
             Method::HEAD => metrics::Method::HEAD,
-            _ => metrics::Method::GET,
+            _ => metrics::Method::other,
         };
-        let trace = trace_id(request.headers().get("traceparent"));
-        let trace = trace.map(|trace_id| TraceLabel { trace_id });
-        let now = Some(SystemTime::now());
-        let labels = RequestLabels { method, handler };
-        requests.get_or_create(&labels).inc_by(1, trace.clone(), now);
-        let duration_of = request_duration.get_or_create(&HandlerLabel { handler });
-        duration_of.observe(duration.as_secs_f64(), trace, now);
+        let labels = RequestLabels { method, handler, code: code.as_u16() };
+        let requests = self.metrics.requests.get_or_create(&labels);
+        requests.inc_by(1, trace(request), Some(SystemTime::now()));
+    }
+
+    /// Does the work of a page. Its duration includes the work only: pages that are not found would
+    /// hide how slow the others are.
+    async fn visit(&self, request: &HttpRequest, handler: &'static str) -> HttpResponse {
+        let started = Instant::now();
+        tokio::time::sleep(Duration::from_secs_f64(page_seconds(fastrand::f64()))).await;
+        let page = page(self);
+        let duration = self.metrics.request_duration.get_or_create(&HandlerLabel { handler });
+        let seconds = started.elapsed().as_secs_f64();
+        duration.observe(seconds, trace(request), Some(SystemTime::now()));
+        page
     }
 }
 
 pub(super) async fn respond(request: HttpRequest, instance: web::Data<Instance>) -> HttpResponse {
-    let started = Instant::now();
-    if ![Method::GET, Method::HEAD].contains(request.method()) {
-        return HttpResponse::MethodNotAllowed()
-            .insert_header((header::ALLOW, "GET, HEAD"))
-            .finish();
-    }
-    if request.path() == instance.metrics_path() {
+    let path = request.path();
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+    if is_read && path == instance.metrics_path() {
         return serve_metrics(&request, &instance);
     }
-    if request.path() == "/health" {
+    if is_read && path == "/health" {
         return HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n");
     }
-    match HANDLERS.into_iter().find(|handler| *handler == request.path()) {
-        Some(handler) => {
-            let page = page(&instance);
-            instance.count(&request, handler, started.elapsed());
-            page
+    let handler = HANDLERS.into_iter().find(|handler| *handler == path);
+    let response = match handler {
+        _ if !is_read => {
+            HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, "GET, HEAD")).finish()
         }
+        Some(handler) => instance.visit(&request, handler).await,
         None => HttpResponse::NotFound().body("There is nothing here; go to /\n"),
-    }
+    };
+    instance.count(&request, handler.unwrap_or(OTHER), response.status());
+    response
 }
 
-/// The trace of a request by its header `traceparent` (W3C Trace Context, version 00), or a new one
-/// if it is missing or invalid. `None` if the trace is not sampled: it could not be opened.
-fn trace_id(traceparent: Option<&HeaderValue>) -> Option<String> {
-    let Some((id, flags)) = traceparent.and_then(trace_and_flags) else {
-        return Some(format!("{:032x}", fastrand::u128(1..)));
-    };
-    (flags & SAMPLED != 0).then(|| id.to_owned())
+/// The exemplar of a request, if its header `traceparent` has a trace that is sampled. Another trace
+/// could not be opened.
+fn trace(request: &HttpRequest) -> Option<TraceLabel> {
+    let trace_id = sampled_trace(request.headers().get("traceparent")?)?.to_owned();
+    Some(TraceLabel { trace_id })
 }
 
 /// The flag of a trace that is recorded.
 const SAMPLED: u8 = 1;
 
-fn trace_and_flags(traceparent: &HeaderValue) -> Option<(&str, u8)> {
+/// Reads the trace id of a valid header `traceparent` (W3C Trace Context).
+fn sampled_trace(traceparent: &HeaderValue) -> Option<&str> {
+    let parts: Vec<_> = traceparent.to_str().ok()?.split('-').collect();
+    let [version, trace, parent, flags, more @ ..] = parts.as_slice() else { return None };
     let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let mut parts = traceparent.to_str().ok()?.split('-');
-    let (_version, id, _parent, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_id = id.len() == 32 && is_hex(id) && id.bytes().any(|byte| byte != b'0');
-    let is_valid = is_id && flags.len() == 2 && is_hex(flags);
+    let is_id = |text: &str, length| {
+        text.len() == length && is_hex(text) && text.bytes().any(|byte| byte != b'0')
+    };
+    let is_byte = |text: &str| text.len() == 2 && is_hex(text);
+    // Later versions may append parts. Version ff is forbidden.
+    let is_version = is_byte(version) && *version != "ff" && (*version != "00" || more.is_empty());
+    let is_valid = is_version && is_id(trace, 32) && is_id(parent, 16) && is_byte(flags);
     let flags = u8::from_str_radix(flags, 16).ok()?;
-    is_valid.then_some((id, flags))
+    (is_valid && flags & SAMPLED != 0).then_some(trace)
 }
 
 fn serve_metrics(request: &HttpRequest, instance: &Instance) -> HttpResponse {
@@ -134,7 +144,7 @@ fn page(instance: &Instance) -> HttpResponse {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Demo app</title>\
          <h1>Demo app, instance {index}</h1>\
          <p>Each visit of <a href=\"/\">/</a>, <a href=\"/path1\">/path1</a> and \
-         <a href=\"/path2\">/path2</a> is counted.</p>\
+         <a href=\"/path2\">/path2</a> is counted, and takes 2 to 200 ms.</p>\
          <ul><li><a href=\"{path}\">Metrics</a> at {path}: counters, gauges, histograms, a summary, \
          a state set and an info, in all formats of Prometheus</li>\
          <li><a href=\"/health\">Health</a></li></ul>\
@@ -148,24 +158,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exemplars_have_the_sampled_trace_of_the_request() {
+    fn exemplars_have_the_sampled_trace_of_a_valid_header() {
         let trace = "0af7651916cd43dd8448eb211c80319c";
-        let of = |text: &str| trace_id(Some(&HeaderValue::from_str(text).unwrap()));
-        assert_eq!(of(&format!("00-{trace}-b7ad6b7169203331-01")), Some(trace.to_owned()));
-        assert_eq!(of(&format!("00-{trace}-b7ad6b7169203331-03")), Some(trace.to_owned()));
-        assert_eq!(of(&format!("00-{trace}-b7ad6b7169203331-00")), None);
-        let zeros = "0".repeat(32);
-        for invalid in [
+        let parent = "b7ad6b7169203331";
+        let of = |text: &str| {
+            let value = HeaderValue::from_str(text).unwrap();
+            sampled_trace(&value).map(str::to_owned)
+        };
+        for valid in [
+            format!("00-{trace}-{parent}-01"),
+            format!("00-{trace}-{parent}-03"),
+            format!("01-{trace}-{parent}-01"),
+            format!("cc-{trace}-{parent}-01-what-the-future-brings"),
+        ] {
+            assert_eq!(of(&valid).as_deref(), Some(trace), "{valid}");
+        }
+        let (no_trace, no_parent) = ("0".repeat(32), "0".repeat(16));
+        for unusable in [
+            // Not sampled.
+            format!("00-{trace}-{parent}-00"),
+            format!("00-{trace}-{parent}-02"),
+            // Invalid.
             String::new(),
             trace.to_owned(),
-            format!("00-{trace}-b7ad6b7169203331"),
-            format!("00-{trace}-b7ad6b7169203331-1"),
-            format!("00-{}-b7ad6b7169203331-01", trace.to_uppercase()),
-            format!("00-{zeros}-b7ad6b7169203331-01"),
+            format!("00-{trace}-{parent}"),
+            format!("00-{trace}-{parent}-1"),
+            format!("00-{trace}-{parent}-+1"),
+            format!("00-{trace}-{parent}-01-more"),
+            format!("00-{trace}-{no_parent}-01"),
+            format!("00-{trace}-{}-01", &parent[1..]),
+            format!("00-{no_trace}-{parent}-01"),
+            format!("00-{}-{parent}-01", trace.to_uppercase()),
+            format!("ff-{trace}-{parent}-01"),
+            format!("0-{trace}-{parent}-01"),
         ] {
-            let new = of(&invalid).unwrap();
-            assert!(new.len() == 32 && new != trace && new != zeros, "{invalid:?}: {new}");
+            assert_eq!(of(&unusable), None, "{unusable:?}");
         }
-        assert_ne!(trace_id(None), trace_id(None));
     }
 }

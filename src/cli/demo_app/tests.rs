@@ -1,12 +1,13 @@
-use super::*;
-use actix_web::rt;
+use super::{render::render, *};
+use crate::http::Accepted;
+use actix_web::{http::header::HeaderMap, rt};
 use awc::{Client, ClientResponse};
 use exposition::{
     AddedLabels, Escaping, Format, Limits, Merge, OutputFormat, Reader,
     testing::{promtool, strict, strict_openmetrics},
 };
 use flate2::read::MultiGzDecoder;
-use std::io::Read;
+use std::{io::Read, time::Instant};
 use tokio::sync::oneshot;
 
 /// Starts an instance on a free port. It stops when the sender is dropped.
@@ -23,7 +24,7 @@ fn header<B>(response: &ClientResponse<B>, name: &str) -> String {
 }
 
 #[actix_web::test]
-async fn requests_are_counted_and_unknown_paths_are_not_found() {
+async fn requests_are_counted_also_of_unknown_paths_and_methods() {
     let (url, _stop, _) = start(Options::default());
     let client = Client::default();
     for path in ["/", "/path1", "/path1", "/path2"] {
@@ -32,16 +33,51 @@ async fn requests_are_counted_and_unknown_paths_are_not_found() {
     for path in ["/path3", "/metrics/", "/favicon.ico"] {
         assert_eq!(client.get(format!("{url}{path}")).send().await.unwrap().status(), 404);
     }
+    for path in ["/path1", "/metrics"] {
+        assert_eq!(client.post(format!("{url}{path}")).send().await.unwrap().status(), 405);
+    }
     let mut response = client.get(format!("{url}/metrics")).send().await.unwrap();
     assert_eq!(header(&response, "content-type"), "text/plain; version=0.0.4; charset=utf-8");
     let body = String::from_utf8(response.body().await.unwrap().to_vec()).unwrap();
     for sample in [
-        "api_http_requests_total{method=\"GET\",handler=\"/path1\"} 2\n",
-        "api_http_requests_total{method=\"HEAD\",handler=\"/\"} 0\n",
-        "api_http_request_duration_seconds_count{handler=\"/path1\"} 2\n",
+        "demo_http_requests_total{method=\"GET\",handler=\"/path1\",code=\"200\"} 2\n",
+        "demo_http_requests_total{method=\"HEAD\",handler=\"/\",code=\"200\"} 0\n",
+        "demo_http_requests_total{method=\"GET\",handler=\"other\",code=\"404\"} 3\n",
+        "demo_http_requests_total{method=\"other\",handler=\"/path1\",code=\"405\"} 1\n",
+        "demo_http_requests_total{method=\"other\",handler=\"other\",code=\"405\"} 1\n",
+        "demo_http_request_duration_seconds_count{handler=\"/path1\"} 2\n",
+        "demo_http_request_duration_seconds_bucket{le=\"+Inf\",handler=\"/path2\"} 1\n",
     ] {
         assert!(body.contains(sample), "{sample} in {body}");
     }
+    // All label sets of the counter exist from the start.
+    let series = body.lines().filter(|line| line.starts_with("demo_http_requests_total{"));
+    let before = Metrics::new();
+    let created = render(&before, Accepted::by(&HeaderMap::new())).unwrap();
+    let created = String::from_utf8(created).unwrap();
+    let created = created.lines().filter(|line| line.starts_with("demo_http_requests_total{"));
+    assert_eq!(series.count(), created.count());
+}
+
+#[actix_web::test]
+async fn a_simulated_client_makes_requests_with_traces() {
+    let (url, _stop, _) = start(Options { has_visitor: true, ..Options::default() });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let exemplars = loop {
+        let (_, body) = scraped(&url, ACCEPTED[5].0, "identity").await;
+        let text = String::from_utf8(body).unwrap();
+        let lines = text.lines().filter(|line| line.contains(" # {trace_id=\""));
+        let lines = lines.filter(|line| line.starts_with("demo_http_request"));
+        let lines: Vec<_> = lines.map(str::to_owned).collect();
+        let has = |start: &str| lines.iter().any(|line| line.starts_with(start));
+        if has("demo_http_requests_total{") && has("demo_http_request_duration_seconds_bucket{") {
+            break lines;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        rt::time::sleep(Duration::from_millis(100)).await;
+    };
+    let id = exemplars[0].split("trace_id=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(id.len(), 32, "{exemplars:?}");
 }
 
 #[actix_web::test]
@@ -221,15 +257,16 @@ async fn openmetrics_has_every_type_units_exemplars_and_created_times() {
     let request = Client::default().get(format!("{url}/path2"));
     let parent = format!("00-{trace}-b7ad6b7169203331-01");
     request.insert_header(("traceparent", parent)).send().await.unwrap();
+    Client::default().get(format!("{url}/path1")).send().await.unwrap();
     let (_, body) = scraped(&url, ACCEPTED[5].0, "gzip").await;
     let text = String::from_utf8(body).unwrap();
     for line in [
-        "# TYPE api_http_requests counter",
+        "# TYPE demo_http_requests counter",
         "# TYPE demo_queue_length gauge",
         "# TYPE demo_job_wait_seconds summary",
         "# UNIT demo_job_wait_seconds seconds",
-        "# TYPE api_http_request_duration_seconds histogram",
-        "# UNIT api_http_request_duration_seconds seconds",
+        "# TYPE demo_http_request_duration_seconds histogram",
+        "# UNIT demo_http_request_duration_seconds seconds",
         "# TYPE demo_job_duration_seconds histogram",
         "# TYPE demo_app info",
         "# TYPE demo_queue_state stateset",
@@ -238,7 +275,11 @@ async fn openmetrics_has_every_type_units_exemplars_and_created_times() {
     }
     let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
     let exemplar = format!(" # {{trace_id=\"{trace}\"}} ");
-    assert!(line("api_http_requests_total{method=\"GET\",handler=\"/path2\"}").contains(&exemplar));
+    let visits = "demo_http_requests_total{method=\"GET\",handler=\"/path2\",code=\"200\"}";
+    assert!(line(visits).contains(&exemplar));
+    // Requests without a trace have no exemplar.
+    let untraced = "demo_http_requests_total{method=\"GET\",handler=\"/path1\",code=\"200\"} ";
+    assert_eq!(line(untraced), format!("{untraced}1"));
     let buckets = text.lines().filter(|line| line.contains("_bucket{"));
     assert_eq!(buckets.filter(|line| line.contains(&exemplar)).count(), 1, "{text}");
     assert!(line("demo_jobs_done_total").contains(" # {trace_id="));

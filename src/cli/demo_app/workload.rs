@@ -1,10 +1,9 @@
 //! The simulated workload of a demo app: queues of jobs, and batches that run for a while.
 
-use super::metrics::{BatchLabel, Metrics, QUEUES, QueueLabel, TraceLabel};
+use super::metrics::{
+    BATCHES, BatchLabel, Metrics, QUEUES, QueueLabel, TraceLabel, seconds_since_1970,
+};
 use std::{collections::VecDeque, time::SystemTime};
-
-/// The batches. At most one of each runs.
-const BATCHES: [&str; 3] = ["invoices", "newsletter", "thumbnails"];
 
 /// Maximum number of waiting jobs per queue. Further jobs are refused.
 const MAX_WAITING: usize = 50;
@@ -12,8 +11,7 @@ const MAX_WAITING: usize = 50;
 /// A queue with more waiting jobs is overloaded.
 const OVERLOADED: usize = 8;
 
-/// Seconds for which the series of an ended batch remain, so that they are scraped with their last
-/// values.
+/// Seconds for which the progress of an ended batch remains, so that its last value is scraped.
 const LINGER: u64 = 60;
 
 /// The state of the simulation. It has no metrics: it updates them.
@@ -86,6 +84,8 @@ impl Queue {
         for _ in 0..random.below(6) {
             if waiting.len() < MAX_WAITING {
                 waiting.push_back(now);
+            } else {
+                to.metrics.jobs_refused.get_or_create(&to.label).inc();
             }
         }
         // Jobs end slightly faster than they arrive, so that the queue does not grow.
@@ -106,17 +106,28 @@ impl Queue {
 impl QueueMetrics<'_> {
     fn job_ended(&self, waited: f64, random: &mut Random) {
         let Self { metrics, i, label } = self;
-        // Squared, so that most jobs are fast and a few are slow.
-        let duration = random.fraction().powi(2) * 3.0;
         metrics.job_wait[*i].observe(waited);
-        metrics.job_duration.get_or_create(label).observe(duration);
+        metrics.job_duration.get_or_create(label).observe(job_seconds(random.fraction()));
+        // Jobs are simulated, and so are the traces of the requests that added them to the queue.
         let trace = TraceLabel { trace_id: random.trace_id() };
-        let done = metrics.jobs_done.get_or_create(label);
-        done.inc_by(1, Some(trace), Some(SystemTime::now()));
+        let (now, done) = (SystemTime::now(), metrics.jobs_done.get_or_create(label));
+        done.inc_by(1, Some(trace), Some(now));
         if random.below(20) == 0 {
             metrics.jobs_failed.get_or_create(label).inc();
+        } else {
+            metrics.last_success.get_or_create(label).set(seconds_since_1970(now));
         }
     }
+}
+
+/// The duration of a job. `fraction` is its rank among all jobs: most are fast, a few take seconds.
+fn job_seconds(fraction: f64) -> f64 {
+    0.01 + fraction.powi(2) * 3.0
+}
+
+/// The duration of the work for a page. `fraction` is its rank among all visits, from 2 to 200 ms.
+pub(super) fn page_seconds(fraction: f64) -> f64 {
+    0.002 * 100_f64.powf(fraction.powi(2))
 }
 
 impl Batch {
@@ -126,7 +137,6 @@ impl Batch {
                 if random.below(20) == 0 {
                     *self = Self::Runs { items: 20 + random.below(60), done: 0 };
                     metrics.batch_progress.get_or_create(label).set(0.0);
-                    drop(metrics.batch_items.get_or_create(label));
                 }
             }
             Self::Runs { items, done } => {
@@ -141,9 +151,8 @@ impl Batch {
             }
             Self::Ended { at } => {
                 if now - *at >= LINGER {
-                    // Without this, the series would keep their last values until a restart.
+                    // Without this, the series would keep its last value until a restart.
                     metrics.batch_progress.remove(label);
-                    metrics.batch_items.remove(label);
                     *self = Self::Absent;
                 }
             }
@@ -179,7 +188,13 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::render::render, *};
+    use super::{
+        super::{
+            metrics::{JOB_SECONDS, REQUEST_SECONDS},
+            render::render,
+        },
+        *,
+    };
     use crate::http::Accepted;
     use exposition::{Format, OutputFormat};
     use std::collections::{BTreeMap, BTreeSet};
@@ -214,6 +229,7 @@ mod tests {
         let changing = [
             ("demo_jobs_done_total{queue=\"mail\"}", 30),
             ("demo_jobs_failed_total{queue=\"mail\"}", 2),
+            ("demo_job_last_success_timestamp_seconds{queue=\"mail\"}", 30),
             ("demo_queue_length{queue=\"mail\"}", 3),
             ("demo_job_duration_seconds_bucket{le=\"+Inf\",queue=\"mail\"}", 30),
             ("demo_job_wait_seconds{queue=\"mail\",quantile=\"0.5\"}", 10),
@@ -229,14 +245,14 @@ mod tests {
         let metrics = Metrics::new();
         let mut workload = Workload::new(1, &metrics);
         let mut before = series(&metrics);
-        for _ in 0..100 {
+        // Long enough for batches to run several times.
+        for _ in 0..600 {
             workload.tick(&metrics);
             let after = series(&metrics);
             for (name, value) in &before {
-                let is_batch = name.starts_with("demo_batch");
                 let suffixes = ["_total", "_bucket", "_sum", "_count"];
                 let family = name.split('{').next().unwrap();
-                if !is_batch && suffixes.iter().any(|suffix| family.ends_with(suffix)) {
+                if suffixes.iter().any(|suffix| family.ends_with(suffix)) {
                     assert!(after[name] >= *value, "{name}: {value}, then {}", after[name]);
                 }
             }
@@ -245,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn series_of_a_batch_appear_reach_1_and_disappear_together() {
+    fn the_progress_of_a_batch_appears_reaches_1_and_disappears_and_its_counter_stays() {
         let metrics = Metrics::new();
         let mut workload = Workload::new(0, &metrics);
         let (mut appeared, mut disappeared) = (0, 0);
@@ -258,13 +274,41 @@ mod tests {
             for (name, value) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
                 disappeared += 1;
                 assert_eq!(*value, 1.0, "{name} was removed before it ended");
-                let items = name.replace("progress_ratio", "items_total");
-                assert!(!series(&metrics).contains_key(&items), "{items}");
             }
             assert!(after.len() <= BATCHES.len());
+            let items = series(&metrics).into_keys();
+            let items = items.filter(|name| name.starts_with("demo_batch_items_total"));
+            assert_eq!(items.count(), BATCHES.len());
             before = after;
         }
         assert!(appeared > 3 && disappeared > 3, "{appeared}, {disappeared}");
+    }
+
+    /// The parts of the observations in each bucket, the last one is +Inf. All ranks are equally
+    /// frequent.
+    fn parts(bounds: &[f64], value: fn(f64) -> f64) -> Vec<f64> {
+        let observations = 10_000;
+        let mut parts = vec![0.0; bounds.len() + 1];
+        for i in 0..observations {
+            let value = value((f64::from(i) + 0.5) / f64::from(observations));
+            parts[bounds.partition_point(|bound| *bound < value)] += 1.0;
+        }
+        parts.iter().map(|count| count / f64::from(observations)).collect()
+    }
+
+    #[test]
+    fn the_bounds_of_histograms_fit_the_durations_of_the_workload() {
+        for (bounds, value) in [
+            (JOB_SECONDS.as_slice(), job_seconds as fn(f64) -> f64),
+            (REQUEST_SECONDS.as_slice(), page_seconds),
+        ] {
+            let parts = parts(bounds, value);
+            let (above, within) = parts.split_last().unwrap();
+            assert!(*above < 0.01, "{parts:?}");
+            assert!(within.iter().all(|part| (0.02..0.6).contains(part)), "{parts:?}");
+        }
+        // A request also takes the time of the timer and of the answer.
+        assert!(page_seconds(1.0) < 0.9 * REQUEST_SECONDS[REQUEST_SECONDS.len() - 1]);
     }
 
     #[test]
@@ -279,7 +323,7 @@ mod tests {
             .filter(|line| line.contains("queue=\"mail\""))
             .map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
             .collect();
-        assert_eq!(buckets.len(), 7, "{text}");
+        assert_eq!(buckets.len(), JOB_SECONDS.len() + 1, "{text}");
         assert!(buckets.is_sorted(), "{buckets:?}");
         let series = series(&metrics);
         for counted in [
@@ -292,15 +336,24 @@ mod tests {
     }
 
     #[test]
-    fn queues_are_bounded() {
+    fn queues_are_bounded_and_refused_jobs_are_counted() {
         let (metrics, mut queue) = (Metrics::new(), Queue::default());
         let random = &mut Random(1);
-        (0..MAX_WAITING).for_each(|_| queue.0.push_back(0));
         let label = QueueLabel { queue: QUEUES[0] };
-        for now in 1..1000 {
+        let refused = || metrics.jobs_refused.get_or_create(&label).get();
+        assert!(text(&metrics).contains("demo_jobs_refused_total{queue=\"images\"} 0\n"));
+        for now in 1..10 {
+            // It is full at the start of each second, so a job is refused unless none arrives.
+            (queue.0.len()..MAX_WAITING).for_each(|_| queue.0.push_back(0));
+            queue.tick(now, random, QueueMetrics { metrics: &metrics, i: 0, label: label.clone() });
+        }
+        assert!((9..=9 * 5).contains(&refused()), "{}", refused());
+        let before = refused();
+        for now in 10..1000 {
             queue.tick(now, random, QueueMetrics { metrics: &metrics, i: 0, label: label.clone() });
             assert!(queue.0.len() <= MAX_WAITING);
         }
+        assert!(refused() >= before);
         assert!(metrics.queue_length.get_or_create(&label).get() < MAX_WAITING as i64);
     }
 
@@ -310,7 +363,9 @@ mod tests {
             let metrics = Metrics::new();
             Workload::new(index, &metrics);
             let mut series = series(&metrics);
-            series.remove("process_start_time_seconds");
+            series.retain(|name, _| {
+                !["process_start", "demo_job_last"].iter().any(|time| name.starts_with(time))
+            });
             // NaN is not equal to itself.
             format!("{series:?}")
         };
