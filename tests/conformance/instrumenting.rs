@@ -7,8 +7,10 @@ use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    process::{Command, Stdio},
+    net::SocketAddr,
+    process::{Command, Output, Stdio},
 };
+use support::closed_address;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/INSTRUMENTING.md");
 
@@ -43,16 +45,21 @@ fn the_versions_of_the_page_are_those_of_the_tests() {
         let (name, version, features) = dependency(line);
         let locked = format!("name = \"{name}\"\nversion = \"{version}\"\n");
         assert!(lock.contains(&locked), "{name} {version} is not in Cargo.lock");
-        let own = manifest.lines().find(|own| own.starts_with(&format!("{name} = "))).unwrap();
+        let (named, renamed) = (format!("{name} = "), format!("package = \"{name}\""));
+        let is_own = |own: &&str| own.starts_with(&named) || own.contains(&renamed);
+        let own = manifest.lines().find(is_own).unwrap();
         assert!(features.is_subset(&dependency(own).2), "{name}: {features:?}");
         names.push(name.to_owned());
     }
-    assert_eq!(names, ["actix-web", "prometheus-client"]);
+    assert_eq!(names, ["actix-web", "prometheus-client", "scrapebroker-exposition"]);
     // The examples use nothing else.
     for example in blocks("rust") {
         let used = example.lines().filter_map(|line| line.strip_prefix("use "));
         for used in used.map(|path| path.split("::").next().unwrap()) {
-            assert!(["std", "actix_web", "prometheus_client"].contains(&used), "{used}");
+            assert!(
+                ["std", "actix_web", "exposition", "prometheus_client"].contains(&used),
+                "{used}"
+            );
         }
     }
 }
@@ -102,33 +109,60 @@ fn the_queries_of_the_page_are_valid() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Commands in which this address is replaced.
-const DEMO_APP: &str = "127.0.0.1:9121";
+/// Addresses of an app in the commands.
+const ADDRESSES: [&str; 2] = ["127.0.0.1:8080", "127.0.0.1:9121"];
+
+/// Runs commands of the page with another address in an empty folder.
+fn run(commands: &str, address: SocketAddr) -> Output {
+    let mut commands =
+        commands.replace("scrapebroker ", concat!("'", env!("CARGO_BIN_EXE_scrapebroker"), "' "));
+    for of_page in ADDRESSES {
+        commands = commands.replace(of_page, &address.to_string());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &commands]).current_dir(&folder).stdin(Stdio::null()).output().unwrap()
+}
+
+/// The scripts of the page that need an app: the checks for a pipeline, and those of the demo app.
+fn scripts() -> [String; 2] {
+    let scripts = blocks("sh").into_iter().filter(|script| script.contains("curl"));
+    scripts.collect::<Vec<_>>().try_into().unwrap()
+}
 
 #[actix_web::test]
-async fn the_commands_of_the_page_work() {
+async fn the_checks_of_the_page_pass_and_need_a_running_app() {
+    let [checks, _] = scripts();
     let app = DemoApp::start().await;
-    let address = app.address.to_string();
-    let scripts: Vec<_> =
-        blocks("sh").into_iter().filter(|script| script.contains("curl")).collect();
-    assert_eq!(scripts.len(), 2);
-    for script in scripts {
-        let script = script.replace("127.0.0.1:8080", &address).replace(DEMO_APP, &address);
-        let script = script.replace("\\\n", "");
-        for command in script.lines().filter(|line| line.starts_with("curl")) {
-            let is_check = command.contains("check");
-            let command = command
-                .replace("scrapebroker ", concat!("'", env!("CARGO_BIN_EXE_scrapebroker"), "' "));
-            let output = Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).output();
-            let output = output.unwrap();
-            let errors = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && errors.is_empty(), "{command}: {errors}");
-            let printed = String::from_utf8_lossy(&output.stdout);
-            assert_eq!(printed.is_empty(), is_check, "{command}: {printed}");
-            if !is_check {
-                assert!(printed.contains("demo_job_wait_seconds_count{"), "{command}: {printed}");
-            }
-        }
+    let output = run(&checks, app.address);
+    let printed = [output.stdout, output.stderr].concat();
+    assert_eq!((output.status.code(), String::from_utf8(printed).unwrap()), (Some(0), "".into()));
+
+    let fails = |checks: &str, address, code, text: &str| {
+        let output = run(checks, address);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(code) && errors.contains(text), "{errors}");
+    };
+    // Exit codes of curl: no connection, and a status of 400 or more.
+    fails(&checks, closed_address(), 7, "curl");
+    fails(&checks.replace("/metrics", "/prometheus"), app.address, 22, "404");
+    // A page that is no exposition.
+    fails(&checks.replace("/metrics", "/"), app.address, 1, "");
+}
+
+#[actix_web::test]
+async fn the_commands_for_the_demo_app_print_its_metrics() {
+    let [_, script] = scripts();
+    let app = DemoApp::start().await;
+    let script = script.replace("\\\n", "");
+    let commands: Vec<_> = script.lines().filter(|line| line.starts_with("curl")).collect();
+    assert_eq!(commands.len(), 3);
+    for command in commands {
+        let output = run(command, app.address);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && errors.is_empty(), "{command}: {errors}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(printed.contains("demo_job_wait_seconds_count{"), "{command}: {printed}");
     }
     let text = scrape(&app.url(), "text/plain").await;
     assert_eq!(promtool::check(&text.body), (Some(0), String::new()));
