@@ -5,6 +5,7 @@ import os
 import re
 import unittest
 
+import kubernetes_validate
 import yaml
 
 from helm.chart import NAMESPACE, PodFolder, render, value_sets
@@ -251,6 +252,46 @@ class Workloads(unittest.TestCase):
         values = value_sets()["postgresql"]
         self.assertEqual(render(values | {"podDisruptionBudget": {"enabled": False}}).all("PodDisruptionBudget"), [])
         self.assertEqual(render(values | {"replicaCount": 1}).all("PodDisruptionBudget"), [])
+
+    def test_with_an_autoscaler_the_chart_does_not_set_the_number_of_pods(self):
+        objects = render(value_sets()["autoscaling"])
+        self.assertNotIn("replicas", objects.one("Deployment")["spec"])
+        spec = objects.one("HorizontalPodAutoscaler")["spec"]
+        scaled = {key: objects.workload()[key] for key in ["apiVersion", "kind"]} | {"name": objects.workload()["metadata"]["name"]}
+        self.assertEqual((spec["scaleTargetRef"], spec["minReplicas"], spec["maxReplicas"]), (scaled, 2, 8))
+        self.assertEqual(spec["metrics"][0]["resource"], {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}})
+        # There are several pods, although replicaCount is 1.
+        self.assertEqual(objects.one("PodDisruptionBudget")["spec"]["maxUnavailable"], 1)
+        self.assertIn("topologySpreadConstraints", objects.template()["spec"])
+        self.assertNotIn("One pod runs", objects.notes)
+        values = value_sets()["autoscaling"]
+        metrics = [{"type": "Pods", "pods": {"metric": {"name": "a"}, "target": {"type": "AverageValue", "averageValue": "1"}}}]
+        values["autoscaling"] |= {"minReplicas": 1, "metrics": metrics}
+        objects = render(values | {"resources": {}})
+        self.assertEqual(objects.one("HorizontalPodAutoscaler")["spec"]["metrics"], metrics)
+        self.assertIn("set autoscaling.minReplicas to 2 or more", objects.notes)
+        self.assertEqual(render(value_sets()["postgresql"]).all("HorizontalPodAutoscaler"), [])
+
+    def test_pods_that_are_not_ready_may_be_evicted_where_kubernetes_can_do_that(self):
+        values = value_sets()["postgresql"]
+        self.assertNotIn("unhealthyPodEvictionPolicy", render(values).one("PodDisruptionBudget")["spec"])
+        budget = render(values | {"podDisruptionBudget": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}}).one("PodDisruptionBudget")
+        self.assertEqual(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow")
+        for version in ["1.27", kubernetes_validate.latest_version()]:
+            kubernetes_validate.validate(budget, version, strict=True)
+
+    def test_the_network_of_the_node_resolves_names_of_the_cluster(self):
+        spec = render({"hostNetwork": True}).template()["spec"]
+        self.assertEqual((spec["hostNetwork"], spec["dnsPolicy"]), (True, "ClusterFirstWithHostNet"))
+        self.assertEqual(render({"hostNetwork": True, "dnsPolicy": "Default"}).template()["spec"]["dnsPolicy"], "Default")
+        self.assertEqual({"hostNetwork", "dnsPolicy"} & set(render({}).template()["spec"]), set())
+        self.assertIn("do not apply the NetworkPolicy", render({"hostNetwork": True, "networkPolicy": {"enabled": True}}).notes)
+
+    def test_the_pod_of_the_test_has_its_own_labels_and_image(self):
+        pod = render(value_sets()["everything-else"]).one("Pod")
+        self.assertEqual(pod["spec"]["containers"][0]["image"], "registry.example.com/busybox@sha256:" + "0123456789" * 6 + "0123")
+        self.assertLessEqual({"sidecar.istio.io/inject": "false", "app.kubernetes.io/name": "broker-test"}.items(), labels(pod).items())
+        self.assertEqual(render({}).one("Pod")["spec"]["containers"][0]["image"], "docker.io/library/busybox:1.37")
 
     def test_a_change_of_the_configuration_or_of_a_secret_replaces_the_pods(self):
         def annotations(values):
@@ -503,6 +544,14 @@ class Urls(unittest.TestCase):
 
 
 class Monitoring(unittest.TestCase):
+    def test_events_are_scraped_with_their_own_credentials(self):
+        own = {"credentials": {"name": "own", "key": "token"}}
+        values = {"config": {"events": {"listen": "0.0.0.0:8090", "access": "token"}},
+                  "serviceMonitor": {"enabled": True, "authorization": {"credentials": {"name": "m", "key": "k"}},
+                                     "events": {"enabled": True, "authorization": own}}}
+        metrics, events = render(values).one("ServiceMonitor")["spec"]["endpoints"]
+        self.assertEqual((metrics["authorization"]["credentials"]["name"], events["authorization"]), ("m", own))
+
     def test_the_rules_are_those_of_the_project_and_their_templates_are_not_evaluated(self):
         groups = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
         files = [yaml.safe_load(file.read_text()) for file in sorted((MONITORING / "rules").glob("*.yml"))]

@@ -97,6 +97,13 @@ class ByTemplates(unittest.TestCase):
         for part in ["* replicaCount:", "* probe.prober:", "* config.listen: 127.0.0.1:8085 is not reachable"]:
             self.refused(values, part)
 
+    def test_what_autoscaling_requires(self):
+        scaled = {"autoscaling": {"enabled": True}}
+        self.refused(scaled, "autoscaling.enabled: several pods cannot share one SQLite database; set database.type to postgresql")
+        self.refused(POSTGRES | {"autoscaling": {"enabled": True, "minReplicas": 9}}, "autoscaling.minReplicas: 9 is more than autoscaling.maxReplicas")
+        self.refused(POSTGRES | scaled | {"resources": {"requests": {"cpu": None}}}, "resources.requests.cpu: autoscaling.targetCPUUtilizationPercentage")
+        render(POSTGRES | scaled)
+
     def test_what_postgresql_requires(self):
         postgres = {"type": "postgresql"}
         self.refused({"database": postgres}, "database.url: set the URL of the PostgreSQL")
@@ -148,6 +155,10 @@ class ByTemplates(unittest.TestCase):
         render({"config": {"drain_wait": "5 years"}, "terminationGracePeriodSeconds": 30})
 
     def test_monitoring(self):
+        both = {"basicAuth": {"username": {"name": "a", "key": "b"}}, "authorization": {"type": "Bearer"}}
+        events = {"config": {"events": {"listen": ":8090"}}, "serviceMonitor": {"enabled": True, "events": {"enabled": True} | both}}
+        self.refused({"serviceMonitor": {"enabled": True} | both}, "serviceMonitor.authorization: set either this or serviceMonitor.basicAuth")
+        self.refused(events, "serviceMonitor.events.authorization: set either this or serviceMonitor.events.basicAuth")
         both = {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}
         self.refused(both, "podMonitor.enabled: set either this or serviceMonitor.enabled")
         self.refused({"serviceMonitor": {"events": {"enabled": True}}}, "serviceMonitor.events.enabled: requires config.events.listen")

@@ -5,6 +5,11 @@
 {{- if eq .Values.database.type "postgresql" -}}true{{- end -}}
 {{- end -}}
 
+{{/* The number of pods, at most. */}}
+{{- define "scrapebroker.maxPods" -}}
+{{- if .Values.autoscaling.enabled -}}{{- .Values.autoscaling.maxReplicas -}}{{- else -}}{{- .Values.replicaCount -}}{{- end -}}
+{{- end -}}
+
 {{/* The name of the Secret with the broker's credentials, if there is one. */}}
 {{- define "scrapebroker.brokerSecret" -}}
 {{- $broker := .Values.broker -}}
@@ -266,6 +271,19 @@ and whether pods are listed.
 {{- end -}}
 {{- $postgres := include "scrapebroker.isPostgres" . -}}
 {{- $replicas := int .Values.replicaCount -}}
+{{- with .Values.autoscaling -}}
+{{- if .enabled -}}
+{{- if not $postgres -}}
+{{- $mistakes = append $mistakes "autoscaling.enabled: several pods cannot share one SQLite database; set database.type to postgresql" -}}
+{{- end -}}
+{{- if gt (int .minReplicas) (int .maxReplicas) -}}
+{{- $mistakes = append $mistakes (printf "autoscaling.minReplicas: %d is more than autoscaling.maxReplicas" (int .minReplicas)) -}}
+{{- end -}}
+{{- if not (or .metrics (default dict $.Values.resources.requests).cpu) -}}
+{{- $mistakes = append $mistakes "resources.requests.cpu: autoscaling.targetCPUUtilizationPercentage is a part of it; set it, or autoscaling.metrics" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (not $postgres) (gt $replicas 1) -}}
 {{- $mistakes = append $mistakes (printf "replicaCount: %d pods cannot share one SQLite database; set database.type to postgresql, or replicaCount to 1" $replicas) -}}
 {{- end -}}
@@ -306,6 +324,11 @@ and whether pods are listed.
 {{- end -}}
 {{- if and .Values.serviceMonitor.events.enabled (not (default dict $config.events).listen) -}}
 {{- $mistakes = append $mistakes "serviceMonitor.events.enabled: requires config.events.listen" -}}
+{{- end -}}
+{{- range $key, $monitor := dict "serviceMonitor" .Values.serviceMonitor "serviceMonitor.events" .Values.serviceMonitor.events -}}
+{{- if and $monitor.basicAuth $monitor.authorization -}}
+{{- $mistakes = append $mistakes (printf "%s.authorization: set either this or %s.basicAuth" $key $key) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.probe.enabled (not .Values.probe.prober) -}}
 {{- $mistakes = append $mistakes "probe.prober: set the address of the blackbox exporter" -}}

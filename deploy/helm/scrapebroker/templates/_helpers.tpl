@@ -87,13 +87,14 @@ app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- $repository -}}
 {{- end -}}
 
+{{/* An image: (list $ VALUES DEFAULT-TAG). */}}
 {{- define "scrapebroker.image" -}}
-{{- $image := .Values.image -}}
-{{- include "scrapebroker.repository" (list . $image.repository) -}}
+{{- $image := index . 1 -}}
+{{- include "scrapebroker.repository" (list (index . 0) $image.repository) -}}
 {{- if $image.digest -}}
 @{{ $image.digest }}
 {{- else -}}
-:{{ default .Chart.AppVersion $image.tag }}
+:{{ default (index . 2) $image.tag }}
 {{- end -}}
 {{- end -}}
 

@@ -119,6 +119,10 @@ scrapebroker
   basicAuth:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- with .authorization }}
+  authorization:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   {{- with .metricRelabelings }}
   metricRelabelings:
     {{- toYaml . | nindent 4 }}

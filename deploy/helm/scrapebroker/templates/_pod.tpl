@@ -60,7 +60,10 @@ spec:
   {{- with .Values.schedulerName }}
   schedulerName: {{ . }}
   {{- end }}
-  {{- with .Values.dnsPolicy }}
+  {{- if .Values.hostNetwork }}
+  hostNetwork: true
+  {{- end }}
+  {{- with default (ternary "ClusterFirstWithHostNet" "" .Values.hostNetwork) .Values.dnsPolicy }}
   dnsPolicy: {{ . }}
   {{- end }}
   {{- with .Values.dnsConfig }}
@@ -86,7 +89,7 @@ spec:
   {{- if .Values.topologySpreadConstraints }}
   topologySpreadConstraints:
     {{- toYaml .Values.topologySpreadConstraints | nindent 4 }}
-  {{- else if and .Values.spreadPods (gt (int .Values.replicaCount) 1) }}
+  {{- else if and .Values.spreadPods (gt (include "scrapebroker.maxPods" . | int) 1) }}
   topologySpreadConstraints:
     {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
     - topologyKey: {{ . }}
@@ -103,7 +106,7 @@ spec:
   {{- end }}
   containers:
     - name: scrapebroker
-      image: {{ include "scrapebroker.image" . | quote }}
+      image: {{ include "scrapebroker.image" (list . .Values.image .Chart.AppVersion) | quote }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       args:
         - serve
@@ -140,6 +143,10 @@ spec:
       {{- with include "scrapebroker.probe" (list . "/-/ready" (dict "periodSeconds" 5 "timeoutSeconds" 5 "failureThreshold" 2) .Values.readinessProbe) }}
       readinessProbe:
         {{- . | nindent 8 }}
+      {{- end }}
+      {{- with .Values.lifecycle }}
+      lifecycle:
+        {{- toYaml . | nindent 8 }}
       {{- end }}
       {{- with .Values.resources }}
       resources:
