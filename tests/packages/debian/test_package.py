@@ -27,10 +27,10 @@ STATE = "/var/lib/scrapebroker"
 INSTANCE = "/broker/v2/service_instances/aaaaaaaa-0000-4000-8000-000000000001"
 
 
-def build(*options, environment=None):
-    """Builds the package. Returns its path."""
-    command = [ROOT / "scripts/build-deb", PROGRAM, *options]
-    return pathlib.Path(run(*command, env={**os.environ, **(environment or {})}).strip())
+def build(folder, *options, environment=None):
+    """Builds the package in a folder. Returns its path."""
+    command = [ROOT / "scripts/build-deb", PROGRAM, folder, *options]
+    return pathlib.Path(run(*command, env={**os.environ, **(environment or {})}).rstrip("\n"))
 
 
 def archive(package, which):
@@ -72,7 +72,8 @@ class Package(unittest.TestCase):
 
     def test_it_does_not_depend_on_when_and_by_whom_it_is_built(self):
         self.addCleanup(os.umask, os.umask(0o077))
-        again = build("--fast", environment={"TZ": "Asia/Tokyo"})
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        again = build(folder, "--fast", environment={"TZ": "Asia/Tokyo"})
         for which in ("--fsys-tarfile", "--ctrl-tarfile"):
             equal = archive(PACKAGE, which) == archive(again, which)
             self.assertTrue(equal, f"{which} differs; make dist must have run for this commit")
@@ -211,6 +212,6 @@ def newer_package(folder):
     run("dpkg-deb", "--raw-extract", PACKAGE, tree)
     control = tree / "DEBIAN/control"
     control.write_text(re.sub(r"^(Version: .*)$", r"\1+newer", control.read_text(), flags=re.M))
-    newer = folder / PACKAGE.name.replace("_amd64", "+newer_amd64")
+    newer = folder / re.sub(r"_(?=[^_]*$)", "+newer_", PACKAGE.name)
     run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, newer)
     return newer
