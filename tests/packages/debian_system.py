@@ -6,6 +6,7 @@ import fcntl
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 import tempfile
 
@@ -60,10 +61,10 @@ class DebianSystem:
     def booted(self, *options):
         """Boots the system until the end of the block. Only one system runs at a time: containers
         share the control groups of the machine, where their services of one name are one group."""
-        with open(ROOT / "target/booted.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            with self._booted(*options):
-                yield self
+        lock = ROOT / "target/booted.lock"
+        lock.touch()
+        with locked(lock), self._booted(*options):
+            yield self
 
     @contextlib.contextmanager
     def _booted(self, *options):
@@ -72,6 +73,9 @@ class DebianSystem:
         # Where systemd does not run there is no unit to put the container into.
         if not pathlib.Path("/run/systemd/system").exists():
             command.append("--keep-unit")
+        # If this process is killed, so is unshare, and with it the first process of the namespace, which ends all.
+        namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command = ["setpriv", "--pdeathsig=KILL", *namespace, *command]
         with tempfile.TemporaryFile("w+") as console:
             child = subprocess.Popen(
                 [*AS_ROOT, *command, *options],
@@ -115,18 +119,48 @@ def first_process(child):
         process = int(children[-1])
 
 
+def remove_stale_systems():
+    """Removes what checks left that were killed. The owner of a system holds the lock of its folder."""
+    for folder in (ROOT / "target").glob("system-*"):
+        with locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_stale:
+            if not is_stale:
+                continue
+            tree = folder / "tree"
+            if tree.is_mount():
+                run(*AS_ROOT, "umount", "--lazy", tree)
+            run(*AS_ROOT, "rm", "-r", "--one-file-system", folder)
+
+
+@contextlib.contextmanager
+def locked(path, operation=fcntl.LOCK_EX):
+    """Locks a file or a folder until the end of the block. Yields whether it could."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, operation)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def debian_system():
-    """Unpacks a system into memory, and removes it at the end of the block."""
+    """Unpacks a system into memory, and removes it at the end of the block. scripts/check-packages has a mount
+    namespace of its own, so that the memory is free even if the check is killed."""
     archive = run(*AS_ROOT, ROOT / "scripts/debian-tree").strip()
-    tree = pathlib.Path(tempfile.mkdtemp(prefix="system-", dir=ROOT / "target"))
-    try:
+    with contextlib.ExitStack() as stack:
+        with locked(ROOT / "target"):
+            remove_stale_systems()
+            folder = pathlib.Path(tempfile.mkdtemp(prefix="system-", dir=ROOT / "target"))
+            stack.callback(shutil.rmtree, folder)
+            stack.enter_context(locked(folder))
+        tree = folder / "tree"
+        tree.mkdir()
         # Memory is used for files only. The size is what a plan of Prometheus on disk requires.
         run(*AS_ROOT, "mount", "-t", "tmpfs", "-o", "size=8g,mode=755", "system", tree)
-        try:
-            run(*AS_ROOT, "tar", "-xf", archive, "-C", tree, "--numeric-owner", "--exclude=./dev/*")
-            yield DebianSystem(tree)
-        finally:
-            run(*AS_ROOT, "umount", "--lazy", tree)
-    finally:
-        tree.rmdir()
+        stack.callback(run, *AS_ROOT, "umount", "--lazy", tree)
+        run(*AS_ROOT, "tar", "-xf", archive, "-C", tree, "--numeric-owner", "--exclude=./dev/*")
+        yield DebianSystem(tree)

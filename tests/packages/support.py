@@ -1,13 +1,16 @@
 """What the checks of several packages need."""
 
+import atexit
 import contextlib
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
 import time
 import tomllib
+import unittest
 import urllib.error
 import urllib.request
 
@@ -27,6 +30,20 @@ KUBECTL = pathlib.Path(sys.executable).with_name("kubectl")
 
 UPDATE = bool(os.environ.get("SCRAPEBROKER_UPDATE"))
 """Whether golden files are written instead of compared."""
+
+
+# A check that is terminated stops its processes and removes its files, as after Ctrl-C. unittest leaves the cleanups
+# of classes undone then.
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.default_int_handler)
+
+
+@atexit.register
+def clean_up(test_class=unittest.TestCase):
+    """Runs the cleanups of classes that are left."""
+    for subclass in test_class.__subclasses__():
+        clean_up(subclass)
+        subclass.doClassCleanups()
 
 
 def run(*command, **options):
