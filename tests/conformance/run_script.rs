@@ -12,7 +12,8 @@ use tempfile::TempDir;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts");
 
-const TOOLS: [&str; 9] = ["bash", "cat", "chmod", "dirname", "env", "mkdir", "rm", "sh", "sleep"];
+const TOOLS: [&str; 10] =
+    ["bash", "cat", "chmod", "dirname", "env", "flock", "mkdir", "rm", "sh", "sleep"];
 
 /// Installs a `prometheus` beside itself. Fails if there is a file `no-package`, and does not end
 /// while there is a file `no-network`.
@@ -23,6 +24,9 @@ while [ -e no-network ]; do sleep 1; done
 [ ! -e no-package ] || { echo 'E: Unable to locate package prometheus' >&2; exit 100; }
 [ "$1" = update ] || { echo '#!/bin/sh' >bin/prometheus; chmod +x bin/prometheus; }
 "#;
+
+/// Lists no packages. `tests/packages/scripts` checks what happens to daemons.
+const FAKE_DPKG_QUERY: &str = "#!/bin/sh\n";
 
 /// Requires a password if there is a file `password`.
 const FAKE_SUDO: &str = r#"#!/bin/sh
@@ -68,6 +72,7 @@ impl Checkout {
         }
         executable(&checkout.path("program"), FAKE_PROGRAM);
         checkout.add("cargo", FAKE_CARGO);
+        checkout.add("dpkg-query", FAKE_DPKG_QUERY);
         checkout.user(1000);
         checkout
     }
