@@ -16,14 +16,21 @@ COMMANDS = "bash cat dirname env grep install mkdir mv readelf realpath sed sh s
 CARGO = r"""#!/bin/sh -eu
 # Arguments and variables of a static build.
 [ "$*" = "build --release --locked --bin scrapebroker" ]
-case $RUSTFLAGS in
-    *"-C target-feature=+crt-static"*'--cfg getrandom_backend="linux_raw"'*) ;;
+separator=$(printf '\037')
+case $CARGO_ENCODED_RUSTFLAGS in
+    *"-C${separator}target-feature=+crt-static"*"--cfg${separator}getrandom_backend=\"linux_raw\""*) ;;
     *) exit 1 ;;
 esac
 install -D "${BUILT:-/built}" "$CARGO_TARGET_DIR/$CARGO_BUILD_TARGET/release/scrapebroker"
 """
 
-RUSTC = "#!/bin/sh -eu\n[ \"$1\" = -vV ]\necho 'host: x86_64-unknown-linux-gnu'\n"
+RUSTC = r"""#!/bin/sh -eu
+case "$*" in
+    -vV) echo 'host: x86_64-unknown-linux-gnu' ;;
+    '--print sysroot') echo /usr/local ;;
+    *) exit 1 ;;
+esac
+"""
 
 
 def compile_program(path, *options):
