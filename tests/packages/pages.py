@@ -1,4 +1,4 @@
-"""Commands in the pages of docs/install, so that checks run them as written."""
+"""Parts of the documentation: commands, which checks run as written, and links."""
 
 import re
 
@@ -16,3 +16,24 @@ def code_blocks(page, language):
         elif match["language"] == language:
             blocks.setdefault(heading, []).append(match["text"])
     return blocks
+
+
+def without_code(text):
+    """Returns a page without blocks of code."""
+    return re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(text):
+    """Returns the anchors that GitHub gives to the headings of a page."""
+    found = []
+    for heading in re.findall(r"^#{1,6} (.+)$", without_code(text), re.MULTILINE):
+        heading = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower().strip()
+        anchor = re.sub(r"[^\w\- ]", "", heading).replace(" ", "-")
+        found.append(anchor if anchor not in found else f"{anchor}-{found.count(anchor)}")
+    return found
+
+
+def links(text):
+    """Returns the targets of links in a page that are no URLs."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", without_code(text)))
+    return [target for target in targets if not re.match(r"[a-z]+:", target)]

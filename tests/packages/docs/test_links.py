@@ -1,34 +1,13 @@
 """Links in the documentation: each file and each heading exists."""
 
-import re
 import subprocess
 import unittest
 
 import support
+from pages import anchors, links
 
 
-def without_code(text):
-    """Returns a page without blocks of code."""
-    return re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def anchors(text):
-    """Returns the anchors that GitHub gives to the headings of a page."""
-    found = []
-    for heading in re.findall(r"^#{1,6} (.+)$", without_code(text), re.MULTILINE):
-        heading = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower().strip()
-        anchor = re.sub(r"[^\w\- ]", "", heading).replace(" ", "-")
-        found.append(anchor if anchor not in found else f"{anchor}-{found.count(anchor)}")
-    return found
-
-
-def links(text):
-    """Returns the targets of links in a page that are no URLs."""
-    targets = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", without_code(text)))
-    return [target for target in targets if not re.match(r"[a-z]+:", target)]
-
-
-def pages():
+def tracked_pages():
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"],
         cwd=support.ROOT, capture_output=True, text=True, check=True,
@@ -39,7 +18,7 @@ def pages():
 class Links(unittest.TestCase):
     def test_each_link_of_each_page_leads_to_a_file_and_a_heading(self):
         mistakes, checked = [], 0
-        for page in pages():
+        for page in tracked_pages():
             for target in links(page.read_text()):
                 checked += 1
                 name, _, anchor = target.partition("#")
