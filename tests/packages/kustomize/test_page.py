@@ -145,7 +145,7 @@ class PageTest(unittest.TestCase):
 
     def test_another_image_and_more_memory(self):
         container = manifests.container(self.with_part(self.part("images:")))
-        self.assertEqual("registry.example.com/scrapebroker:0.1.0", container["image"])
+        self.assertEqual(f"registry.example.com/scrapebroker:{support.VERSION}", container["image"])
         self.assertEqual("2Gi", container["resources"]["limits"]["memory"])
 
     def test_all_listeners_may_have_ipv6_addresses(self):
