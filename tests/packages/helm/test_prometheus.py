@@ -118,9 +118,10 @@ def prometheus_targets(folder, jobs, ready=up):
 
     def active():
         status, text = get(f"http://{address}/api/v1/targets?state=active")
-        found = json.loads(text)["data"]["activeTargets"]
+        # Prometheus answers 503 with a text while it starts.
+        found = json.loads(text)["data"]["activeTargets"] if status == 200 else []
         named = {target["scrapePool"] for target in found} == {job["job_name"] for job in jobs}
-        return status == 200 and named and all(map(ready, found)) and found
+        return named and all(map(ready, found)) and found
 
     with process(*command, stderr=subprocess.DEVNULL):
         return eventually(active, what="all targets are there")
