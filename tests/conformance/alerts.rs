@@ -1,12 +1,12 @@
-//! Alerts in deploy/monitoring/rules: Prometheus accepts them, docs/OPERATIONS.md explains each of
-//! them, and their metrics exist. tests/packages/monitoring tests when they fire.
+//! Alerts in deploy/monitoring/rules: Prometheus accepts them, docs/ALERTS.md explains each of them,
+//! and docs/OPERATIONS.md lists their metrics. tests/packages/monitoring tests when they fire.
 
 use std::{fs, process::Command};
 
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring/rules");
 
-fn operations() -> String {
-    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OPERATIONS.md")).unwrap()
+fn page(name: &str) -> String {
+    fs::read_to_string(format!("{}/docs/{name}.md", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 #[test]
@@ -19,15 +19,19 @@ fn prometheus_accepts_the_rules() {
 
 #[test]
 fn each_alert_is_explained_and_each_metric_listed() {
-    let text = operations();
-    let rules = fs::read_to_string(format!("{RULES}/scrapebroker.yml")).unwrap();
-    let alerts: Vec<_> =
-        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let (alerts_page, text) = (page("ALERTS"), page("OPERATIONS"));
+    let [own, promfetcher] = ["scrapebroker", "promfetcher"]
+        .map(|name| fs::read_to_string(format!("{RULES}/{name}.yml")).unwrap());
+    let alerts: Vec<_> = [&own, &promfetcher]
+        .into_iter()
+        .flat_map(|rules| rules.lines())
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
     assert!(alerts.len() >= 8, "{alerts:?}");
     for alert in alerts {
-        assert!(text.contains(&format!("| `{alert}` |")), "{alert} is not explained");
+        assert!(alerts_page.contains(&format!("\n## {alert}\n")), "{alert} is not explained");
     }
-    let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let words = own.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     for metric in
         words.filter(|word| word.starts_with("scrapebroker_") || word.starts_with("promfetch"))
     {

@@ -553,10 +553,15 @@ class Monitoring(unittest.TestCase):
         self.assertEqual((metrics["authorization"]["credentials"]["name"], events["authorization"]), ("m", own))
 
     def test_the_rules_are_those_of_the_project_and_their_templates_are_not_evaluated(self):
-        groups = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
+        groups = render({"prometheusRule": {"enabled": True, "promfetcher": True}}).one("PrometheusRule")["spec"]["groups"]
         files = [yaml.safe_load(file.read_text()) for file in sorted((MONITORING / "rules").glob("*.yml"))]
         self.assertEqual(groups, [group for file in files for group in file["groups"]])
         self.assertIn("{{ $labels.instance }}", json.dumps(groups))
+
+    def test_promfetchers_rules_are_left_out_unless_they_are_wanted(self):
+        groups = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
+        self.assertTrue(groups)
+        self.assertNotIn("promfetch", json.dumps(groups))
 
     def test_promtool_accepts_the_rules_with_all_changes(self):
         objects = render(value_sets()["monitoring"])

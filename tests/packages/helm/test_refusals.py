@@ -239,7 +239,7 @@ class RefusedLater(unittest.TestCase):
         ({"podDisruptionBudget": {"minAvailable": -1}}, "at '/podDisruptionBudget/minAvailable'", "minimum"),
         ({"podDisruptionBudget": {"maxUnavailable": None}}, "podDisruptionBudget: set maxUnavailable or minAvailable"),
         ({"prometheusRule": {"disabledAlerts": ["ScrapebrokerDwn"]}},
-         "prometheusRule.disabledAlerts: there is no alert ScrapebrokerDwn; the alerts are BackendConnectionsRefused, BindingsOld, "),
+         "prometheusRule.disabledAlerts: there is no alert ScrapebrokerDwn; the alerts are PromfetcherNoRouteScrape, ScrapebrokerAbsent, "),
         ({"config": {"telemetry": {"namespace": "sb"}}, "prometheusRule": {"enabled": True}}, "config.telemetry.namespace: with another namespace"),
         ({"config": {"telemetry": {"namespace": "sb"}}, "dashboards": {"enabled": True}}, "config.telemetry.namespace: with another namespace"),
         ({"extraArgs": ["--metric.namespace=sb"], "dashboards": {"enabled": True}}, "extraArgs: with another namespace"),

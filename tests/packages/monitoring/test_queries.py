@@ -112,7 +112,7 @@ class Queries(unittest.TestCase):
 
     def test_alerts_find_what_fails_in_the_demo(self):
         found = {series["metric"]["alertname"] for series in self.prometheus.instant("ALERTS")}
-        self.assertIn("InstancesFail", found)
+        self.assertIn("ScrapebrokerInstancesFail", found)
         self.assertLessEqual(found, set(ALERTS))
 
     def test_each_metric_exists(self):

@@ -14,14 +14,12 @@ class RenderedFiles(unittest.TestCase):
     def test_committed_files_equal_the_rendered_ones(self):
         run(sys.executable, ROOT / "scripts" / "render-monitoring", "--check")
 
-    def test_the_prometheus_rule_has_all_groups(self):
-        expected = {
-            group["name"] for path in RULE_FILES for group in yaml.safe_load(path.read_text())["groups"]
-        }
-        rule = yaml.safe_load((FOLDER / "prometheus-rule.yml").read_text())
-        groups = rule["spec"]["groups"]
-        self.assertEqual(expected, {group["name"] for group in groups})
-        self.assertEqual(len(expected), len(groups), "two groups have one name")
+    def test_the_prometheus_rules_have_all_groups(self):
+        expected = [group for path in RULE_FILES for group in yaml.safe_load(path.read_text())["groups"]]
+        rules = [yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("prometheus-rule*.yml"), reverse=True)]
+        self.assertCountEqual(expected, [group for rule in rules for group in rule["spec"]["groups"]])
+        self.assertEqual(len(expected), len({group["name"] for group in expected}), "two groups have one name")
+        self.assertEqual(len(RULE_FILES), len({rule["metadata"]["name"] for rule in rules}))
 
     def test_kustomize_makes_a_config_map_of_each_dashboard(self):
         objects = list(yaml.safe_load_all(run(KUBECTL, "kustomize", FOLDER)))
