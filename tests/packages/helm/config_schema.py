@@ -49,6 +49,24 @@ def section(node, path=""):
     return {"type": ["object", "null"], "additionalProperties": False, "properties": properties}
 
 
+def with_required(schema, defaults, definitions=None):
+    """Helm removes a value that users set to null. The templates accept that for a value whose default is empty, and need all others."""
+    if not schema.get("properties") or schema.get("additionalProperties", True):
+        return schema
+    definitions = definitions or schema["definitions"]
+    properties = {key: with_required(inner, defaults.get(key) or {}, definitions) for key, inner in schema["properties"].items()}
+    required = [key for key, inner in properties.items() if not (is_optional(inner, definitions) or defaults.get(key) in (None, "", [], {}))]
+    rest = {key: value for key, value in schema.items() if key not in ("properties", "required", "definitions")}
+    last = {key: value for key, value in schema.items() if key == "definitions"}
+    return rest | ({"required": required} if required else {}) | {"properties": properties} | last
+
+
+def is_optional(schema, definitions):
+    """Whether null is a value, or only parent charts set it."""
+    schema = definitions.get(schema.get("$ref", "").removeprefix("#/definitions/"), schema)
+    return "null" in schema.get("type", []) or "parent chart" in schema.get("description", "")
+
+
 def keys_of(schema, path=""):
     """The keys that a schema of a section accepts."""
     for name, inner in schema["properties"].items():
@@ -61,10 +79,12 @@ def keys_of(schema, path=""):
 
 
 def dump(value, indent=0):
-    """JSON with short objects on one line."""
+    """JSON with short objects and lists on one line."""
     line = json.dumps(value, ensure_ascii=False)
-    if len(line) + indent <= 118 or not isinstance(value, dict):
+    if len(line) + indent <= 118 or not isinstance(value, (dict, list)):
         return line
     pad = " " * (indent + 2)
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(pad + dump(inner, indent + 2) for inner in value) + "\n" + " " * indent + "]"
     items = (f"{pad}{json.dumps(key)}: {dump(inner, indent + 2)}" for key, inner in value.items())
     return "{\n" + ",\n".join(items) + "\n" + " " * indent + "}"

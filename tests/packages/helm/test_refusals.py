@@ -1,15 +1,18 @@
 """Wrong values are refused, with the name of the value and what to change."""
 
+import copy
 import json
 import re
 import unittest
 
 import helm_python
+import yaml
 
 from helm.chart import CHART, load, render
-from helm.config_schema import definition, documented_keys, dump, keys_of
+from helm.config_schema import definition, documented_keys, dump, keys_of, with_required
 from helm.old_charts import OLD_CHARTS
 from helm.secrets_outside import BCRYPT, certificate
+from helm.test_rendering import validate
 from support import ROOT, UPDATE
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -55,6 +58,34 @@ class BySchema(unittest.TestCase):
                 with self.subTest(f"{chart}: {key}"):
                     self.refused({key: {}}, f"'{key}' not allowed")
 
+    def test_null_is_an_empty_value_or_refused_with_its_name(self):
+        everything = {key: {"enabled": True} for key in ["serviceMonitor", "prometheusRule", "dashboards", "networkPolicy", "scrapeConfig"]}
+        everything |= {
+            "broker": {"username": "cc", "password": "its long password"}, "probe": {"enabled": True, "prober": "h:1"},
+            "tls": {"existingSecret": "s"}, "ingress": {"enabled": True, "hosts": [{"host": "h"}]}, "httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}]},
+        }
+        postgres = POSTGRES | {"replicaCount": 2}
+        paths = set(value_paths(load().values, SCHEMA))
+        paths |= {path.rsplit(".", depth)[0] for path in paths for depth in range(1, path.count(".") + 1)}
+        for path in sorted(path for path in paths if path != "enabled"):
+            for base in [everything] if path.split(".")[0] in everything else [everything, postgres]:
+                values = copy.deepcopy(base)
+                *sections, last = path.split(".")
+                section = values
+                for name in sections:
+                    section = section.setdefault(name, {})
+                section[last] = None
+                with self.subTest(path):
+                    try:
+                        for item in render(values):
+                            validate(item)
+                    except helm_python.HelmError as error:
+                        self.assertRegex(str(error), rf"missing property '{last}'|missing properties .*'{last}'|\* [a-zA-Z.]*\b{last}\b")
+
+    def test_the_schema_requires_the_values_that_templates_need(self):
+        defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+        self.assertEqual(with_required(SCHEMA, defaults), SCHEMA, "SCRAPEBROKER_UPDATE=1 writes the schema")
+
     def test_each_value_of_the_chart_is_in_the_schema_and_the_other_way_round(self):
         self.assertEqual(set(schema_paths(SCHEMA)), set(value_paths(load().values, SCHEMA)))
 
@@ -63,6 +94,7 @@ class Configuration(unittest.TestCase):
     def test_each_documented_key_is_accepted(self):
         if UPDATE:
             schema = SCHEMA | {"definitions": SCHEMA["definitions"] | {"config": definition(documented_keys())}}
+            schema = with_required(schema, yaml.safe_load((CHART / "values.yaml").read_text()))
             (CHART / "values.schema.json").write_text(dump(schema) + "\n")
             SCHEMA.update(schema)
         keys = documented_keys()
@@ -237,7 +269,7 @@ class RefusedLater(unittest.TestCase):
         ({"updateStrategy": {"kind": "Recreate"}}, "at '/updateStrategy'", "'kind' not allowed"),
         ({"podDisruptionBudget": {"maxUnavailable": "banana"}}, "at '/podDisruptionBudget/maxUnavailable'", "does not match"),
         ({"podDisruptionBudget": {"minAvailable": -1}}, "at '/podDisruptionBudget/minAvailable'", "minimum"),
-        ({"podDisruptionBudget": {"maxUnavailable": None}}, "podDisruptionBudget: set maxUnavailable or minAvailable"),
+        ({"podDisruptionBudget": {"maxUnavailable": None}}, "podDisruptionBudget.maxUnavailable: set this or minAvailable"),
         ({"prometheusRule": {"disabledAlerts": ["ScrapebrokerDwn"]}},
          "prometheusRule.disabledAlerts: there is no alert ScrapebrokerDwn; the alerts are PromfetcherNoRouteScrape, ScrapebrokerAbsent, "),
         ({"config": {"telemetry": {"namespace": "sb"}}, "prometheusRule": {"enabled": True}}, "config.telemetry.namespace: with another namespace"),

@@ -53,11 +53,11 @@ app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- $_ := set $own "app.kubernetes.io/version" (.Chart.AppVersion | trunc 63) -}}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63) -}}
-{{- merge $own .Values.commonLabels | toYaml -}}
+{{- merge $own (default dict .Values.commonLabels) | toYaml -}}
 {{- end -}}
 
 {{- define "scrapebroker.podLabels" -}}
-{{- merge (include "scrapebroker.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml -}}
+{{- merge (include "scrapebroker.selectorLabels" . | fromYaml) (default dict .Values.podLabels) (default dict .Values.commonLabels) | toYaml -}}
 {{- end -}}
 
 {{/* The pod of `helm test` must not match the selectors of the pods. */}}

@@ -30,12 +30,12 @@
 {{- $mistakes = append $mistakes "service.nodePort: requires the type NodePort or LoadBalancer in service.type" -}}
 {{- end -}}
 {{- range $field, $instead := dict "type" "use service.type" "ports" "use service.port, service.queryPort and service.eventsPort" "selector" "it selects the pods" -}}
-{{- if hasKey $.Values.service.spec $field -}}
+{{- if hasKey (default dict $.Values.service.spec) $field -}}
 {{- $mistakes = append $mistakes (printf "service.spec: the chart sets %s; %s" $field $instead) -}}
 {{- end -}}
 {{- end -}}
 {{- range list "checksum/config" "checksum/secret" -}}
-{{- if hasKey $.Values.podAnnotations . -}}
+{{- if hasKey (default dict $.Values.podAnnotations) . -}}
 {{- $mistakes = append $mistakes (printf "podAnnotations: the chart sets %s, so that changes replace the pods; use another name" .) -}}
 {{- end -}}
 {{- end -}}
@@ -47,10 +47,10 @@
 {{- end -}}
 {{- $paths = append $paths $path -}}
 {{- end -}}
-{{- if hasKey .Values.files "scrapebroker.yml" -}}
+{{- if hasKey (default dict .Values.files) "scrapebroker.yml" -}}
 {{- $mistakes = append $mistakes "files: scrapebroker.yml is the configuration; use config" -}}
 {{- end -}}
-{{- with .Values.updateStrategy.type -}}
+{{- with (default dict .Values.updateStrategy).type -}}
 {{- $types := ternary (list "RollingUpdate" "Recreate") (list "RollingUpdate" "OnDelete") (not (empty (include "scrapebroker.isPostgres" $))) -}}
 {{- if not (has . $types) -}}
 {{- $mistakes = append $mistakes (printf "updateStrategy.type: set %s with database.type %s" (join " or " $types) $.Values.database.type) -}}
@@ -58,7 +58,7 @@
 {{- end -}}
 {{- with .Values.podDisruptionBudget -}}
 {{- if and .enabled (kindIs "invalid" .minAvailable) (kindIs "invalid" .maxUnavailable) -}}
-{{- $mistakes = append $mistakes "podDisruptionBudget: set maxUnavailable or minAvailable, or enabled to false" -}}
+{{- $mistakes = append $mistakes "podDisruptionBudget.maxUnavailable: set this or minAvailable, or enabled to false" -}}
 {{- end -}}
 {{- end -}}
 {{- with (default dict .Values.config).base_url -}}

@@ -16,7 +16,7 @@ TLS settings of requests to the Service or to the pods: (list $ SCHEME VALUES). 
 */}}
 {{- define "scrapebroker.tlsConfig" -}}
 {{- $root := index . 0 -}}
-{{- $tls := index . 2 -}}
+{{- $tls := default dict (index . 2) -}}
 {{- if eq (index . 1) "https" -}}
 {{- $tls = merge (dict) $tls (dict "serverName" (include "scrapebroker.baseUrl" $root | urlParse).hostname) -}}
 {{- end -}}

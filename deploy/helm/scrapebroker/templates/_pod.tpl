@@ -36,7 +36,7 @@ metadata:
     {{- $_ := set $annotations "prometheus.io/path" (include "scrapebroker.metricsPath" .) }}
     {{- $_ := set $annotations "prometheus.io/scheme" (include "scrapebroker.scheme" .) }}
     {{- end }}
-    {{- merge (deepCopy .Values.podAnnotations) $annotations | toYaml | nindent 4 }}
+    {{- merge (default dict .Values.podAnnotations | deepCopy) $annotations | toYaml | nindent 4 }}
 spec:
   serviceAccountName: {{ include "scrapebroker.serviceAccountName" . }}
   automountServiceAccountToken: {{ not (empty (include "scrapebroker.locators" . | fromJson)) }}
