@@ -328,6 +328,9 @@ class Workloads(unittest.TestCase):
     def test_a_policy_that_refuses_prometheus_is_reported(self):
         values = {"networkPolicy": {"enabled": True}, "serviceMonitor": {"enabled": True}}
         self.assertIn("refuses connections from other namespaces", render(values).notes)
+        credentials = {"authorization": {"credentials": {"name": "a", "key": "b"}}}
+        for other in [{"scrapeConfig": {"enabled": True} | credentials}, {"probe": {"enabled": True, "prober": "b"}}]:
+            self.assertIn("refuses connections from other namespaces", render({"networkPolicy": {"enabled": True}} | other).notes)
         values["networkPolicy"]["namespaces"] = ["monitoring"]
         self.assertNotIn("refuses connections", render(values).notes)
 
@@ -450,7 +453,8 @@ class Access(unittest.TestCase):
 
         for port, number in {"metrics": 8085, "query": 9090, "events": 8090}.items():
             self.assertEqual(exposed(ingress(port)), {port})
-            self.assertEqual(exposed(route({"backendRefs": [{"name": "s", "port": number}]})), {port})
+            self.assertEqual(exposed(route({"backendRefs": [{"name": "metrics-scrapebroker", "port": number}]})), {port})
+            self.assertEqual(exposed(route({"backendRefs": [{"name": "prometheus", "port": number}]})), set())
         self.assertEqual(exposed(route()), {"metrics"})
         self.assertEqual(exposed({"service": {"type": "LoadBalancer"}}), set(actions))
         self.assertEqual(exposed({"service": {"type": "LoadBalancer"}}, {}), {"metrics"})

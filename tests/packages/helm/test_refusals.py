@@ -223,6 +223,17 @@ class ByTemplates(unittest.TestCase):
             self.refused(values | {"service": {"scheme": "http"}}, "service.scheme: the listeners have a certificate; set https")
             render(values | {"service": {"scheme": "https"}})
 
+    def test_ports_of_a_route_that_the_service_does_not_have(self):
+        def route(name, port, config=None):
+            rules = [{"backendRefs": [{"name": name, "port": port}]}]
+            return {"config": config or {}, "httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}], "rules": rules}}
+
+        for port in [9090, 8090, 8080]:
+            self.refused(route("metrics-scrapebroker", port), f"httpRoute.rules: the Service has no port {port}; set a port of service")
+            render(route("another-service", port))
+        render(route("metrics-scrapebroker", 8085))
+        render(route("metrics-scrapebroker", 8090, {"events": {"listen": "0.0.0.0:8090"}}))
+
     def test_routes_of_http(self):
         self.refused({"ingress": {"enabled": True}}, "ingress.hosts: name at least one host")
         self.refused({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs: name at least one Gateway")

@@ -111,18 +111,24 @@
 {{- end -}}
 {{- end -}}
 {{- if .Values.httpRoute.enabled -}}
-{{- $backends := list (dict "port" $service.port) -}}
-{{- if .Values.httpRoute.rules -}}
-{{- $backends = list -}}
-{{- range .Values.httpRoute.rules -}}{{- $backends = concat $backends (default list .backendRefs) -}}{{- end -}}
-{{- end -}}
-{{- range $backend := $backends -}}
+{{- range $routed := include "scrapebroker.routedPorts" . | fromJsonArray -}}
 {{- range $name, $port := dict "metrics" $service.port "query" $service.queryPort "events" $service.eventsPort -}}
-{{- if eq (toString $port) (toString $backend.port) -}}{{- $ports = append $ports $name -}}{{- end -}}
+{{- if eq (int $port) (int $routed) -}}{{- $ports = append $ports $name -}}{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $ports | uniq | toJson -}}
+{{- end -}}
+
+{{/* Ports of the Service to which the HTTPRoute sends requests, as JSON. */}}
+{{- define "scrapebroker.routedPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.httpRoute.rules -}}
+{{- range .backendRefs -}}
+{{- if eq (toString .name) (include "scrapebroker.fullname" $) -}}{{- $ports = append $ports (int .port) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.httpRoute.rules -}}{{- $ports | uniq | toJson -}}{{- else -}}{{- list .Values.service.port | toJson -}}{{- end -}}
 {{- end -}}
 
 {{/* The configuration that the pods get: the values below `config`, and the files of Secrets. */}}
@@ -353,6 +359,17 @@ and whether pods are listed.
 {{- range .paths -}}
 {{- if not (hasKey $ports (default "metrics" .port)) -}}
 {{- $mistakes = append $mistakes (printf "ingress.hosts[%d]: the port %s requires config.%s.listen" $at .port .port) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.httpRoute.enabled -}}
+{{- $offered := list (int .Values.service.port) -}}
+{{- range $name, $port := dict "query" .Values.service.queryPort "events" .Values.service.eventsPort -}}
+{{- if hasKey $ports $name -}}{{- $offered = append $offered (int $port) -}}{{- end -}}
+{{- end -}}
+{{- range include "scrapebroker.routedPorts" . | fromJsonArray -}}
+{{- if not (has (int .) $offered) -}}
+{{- $mistakes = append $mistakes (printf "httpRoute.rules: the Service has no port %d; set a port of service, and config.query.listen or config.events.listen if it is theirs" (int .)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
