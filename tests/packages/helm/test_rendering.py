@@ -145,6 +145,20 @@ class Rendering(unittest.TestCase):
                     limit = 63 if item["kind"] == "Service" else 253
                     self.assertRegex(item["metadata"]["name"], rf"^[a-z]([-a-z0-9]{{0,{limit - 2}}}[a-z0-9])?$")
 
+    def test_names_that_look_like_numbers_are_texts(self):
+        numbers = {
+            "broker": {"existingSecret": "1", "existingSecretKeys": {"username": "2", "password": "3", "tokenKey": "4"}},
+            "database": {"type": "postgresql", "existingSecret": "5", "existingSecretKey": "6"}, "tls": {"existingSecret": "7"},
+            "existingSecrets": [{"name": "8"}], "serviceAccount": {"name": "9"}, "priorityClassName": "10", "schedulerName": "12",
+            "scrapeConfig": {"enabled": True, "jobName": "13"}, "probe": {"enabled": True, "prober": "14", "module": "15"},
+            "ingress": {"enabled": True, "className": "16", "hosts": [{"host": "17"}]}, "serviceMonitor": {"enabled": True, "jobLabel": "18"},
+            "nameOverride": "19", "image": {"tag": "20"},
+        }
+        claim = {"persistence": {"existingClaim": "1"}, "podMonitor": {"enabled": True}}
+        for values in [*value_sets().values(), numbers, claim, {"persistence": {"storageClass": "1"}}]:
+            for item in render(values, name="1e3", namespace="2024"):
+                validate(item)
+
     def test_what_cannot_change_stays_the_same_in_an_upgrade(self):
         changes = {"commonLabels": {"a": "b"}, "podLabels": {"a": "b"}, "image": {"tag": "new"}, "files": {"a": "b"}}
         for name, values in value_sets().items():

@@ -38,7 +38,7 @@ metadata:
     {{- end }}
     {{- merge (default dict .Values.podAnnotations | deepCopy) $annotations | toYaml | nindent 4 }}
 spec:
-  serviceAccountName: {{ include "scrapebroker.serviceAccountName" . }}
+  serviceAccountName: {{ include "scrapebroker.serviceAccountName" . | toYaml }}
   automountServiceAccountToken: {{ not (empty (include "scrapebroker.locators" . | fromJson)) }}
   # Variables of Services are not settings of Scrapebroker.
   enableServiceLinks: false
@@ -52,13 +52,13 @@ spec:
   {{- . | nindent 2 }}
   {{- end }}
   {{- with .Values.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | toYaml }}
   {{- end }}
   {{- with .Values.runtimeClassName }}
-  runtimeClassName: {{ . }}
+  runtimeClassName: {{ . | toYaml }}
   {{- end }}
   {{- with .Values.schedulerName }}
-  schedulerName: {{ . }}
+  schedulerName: {{ . | toYaml }}
   {{- end }}
   {{- if .Values.hostNetwork }}
   hostNetwork: true
@@ -207,27 +207,27 @@ spec:
     {{- else if .Values.persistence.existingClaim }}
     - name: data
       persistentVolumeClaim:
-        claimName: {{ .Values.persistence.existingClaim }}
+        claimName: {{ .Values.persistence.existingClaim | toYaml }}
     {{- end }}
     {{- with include "scrapebroker.brokerSecret" . }}
     - name: broker
       secret:
-        secretName: {{ . }}
+        secretName: {{ . | toYaml }}
         defaultMode: 0440
     {{- end }}
     {{- with include "scrapebroker.databaseSecret" . }}
     - name: database
       secret:
-        secretName: {{ . }}
+        secretName: {{ . | toYaml }}
         defaultMode: 0440
         items:
-          - key: {{ include "scrapebroker.databaseKey" $ }}
-            path: {{ include "scrapebroker.databaseKey" $ }}
+          - key: {{ include "scrapebroker.databaseKey" $ | toYaml }}
+            path: {{ include "scrapebroker.databaseKey" $ | toYaml }}
     {{- end }}
     {{- with .Values.tls.existingSecret }}
     - name: tls
       secret:
-        secretName: {{ . }}
+        secretName: {{ . | toYaml }}
         defaultMode: 0440
     {{- end }}
     {{- if .Values.secretFiles }}
@@ -239,7 +239,7 @@ spec:
     {{- range $index, $secret := .Values.existingSecrets }}
     - name: secret-{{ $index }}
       secret:
-        secretName: {{ $secret.name }}
+        secretName: {{ $secret.name | toYaml }}
         defaultMode: 0440
         {{- with $secret.items }}
         items:
