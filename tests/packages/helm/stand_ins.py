@@ -82,4 +82,4 @@ def kubectl(arguments):
 
 
 if __name__ == "__main__":
-    {"helm": helm, "kubectl": kubectl}[pathlib.Path(sys.argv[0]).name](sys.argv[1:])
+    {"helm": helm, "kubectl": kubectl}[sys.argv[1]](sys.argv[2:])

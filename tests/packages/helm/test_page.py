@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,9 @@ class Commands(unittest.TestCase):
             name = re.match(r"# (\S+)\n", text)[1]
             (work / name).write_text(text)
         for tool in ["helm", "kubectl"]:
-            (tools / tool).write_text(f"#!{sys.executable}\n" + (HERE / "stand_ins.py").read_text())
+            # The line of an interpreter cannot contain spaces.
+            interpreter = shlex.join([sys.executable, str(HERE / "stand_ins.py"), tool])
+            (tools / tool).write_text(f'#!/bin/sh\nexec {interpreter} "$@"\n')
             (tools / tool).chmod(0o755)
         variables = {"PATH": f"{tools}:{os.environ['PATH']}", "CLUSTER": str(cls.cluster), "KUBECTL": shutil.which("kubectl"),
                      "CHART": str(PACKAGE), "CHART_ADDRESS": ADDRESS}
@@ -120,7 +123,7 @@ class Workflow(unittest.TestCase):
             (work / "helm").write_text('#!/bin/sh\n[ "$1" != push ] || [ -s "$2" ] || exit 1\necho "$@"\n')
             (work / "helm").chmod(0o755)
             variables = {"PATH": f"{work}:{os.environ['PATH']}", "GITHUB_REF_NAME": f"v{VERSION}", "GITHUB_ACTOR": "actor",
-                         "GH_TOKEN": "token", "CHARTS": WORKFLOW["env"]["CHARTS"]}
+                         "TOKEN": "token", "CHARTS": WORKFLOW["env"]["CHARTS"]}
             done = run("bash", "-eo", "pipefail", "-c", script, cwd=work, env=variables)
         login, push = done.splitlines()
         self.assertEqual(login, "registry login ghcr.io --username actor --password-stdin")

@@ -40,7 +40,7 @@ class PrepareRelease(unittest.TestCase):
         before, after = ((top / "CHANGELOG.md").read_text() for top in (ROOT, self.clone))
         heading = re.search(rf"^## {NEW} - \d{{4}}-\d\d-\d\d\n\n", after, re.MULTILINE)
         self.assertEqual(before, after.replace(heading[0], "", 1))
-        self.assertIn(f"## Unreleased\n\n{heading[0]}### Added", after)
+        self.assertIn(f"## Unreleased\n\n{heading[0]}", after)
 
     def test_a_release_is_prepared_once(self):
         done = subprocess.run([self.clone / "scripts/prepare-release", NEW], capture_output=True, text=True, check=False)
