@@ -163,6 +163,12 @@ class ByTemplates(unittest.TestCase):
         self.refused(POSTGRES | {"extraEnv": [reference("SCRAPEBROKER__DATABASE_URL")]},
                      "database.url: is the same setting as SCRAPEBROKER__DATABASE_URL in extraEnv")
 
+        for key in ["cert", "cert_file", "key_file"]:
+            self.refused({"tls": {"existingSecret": "s"}, "config": {"tls": {key: "/f"}}}, f"tls.existingSecret: is the same setting as config.tls.{key};")
+        tls = {"existingSecret": "s", "clientCertificates": True}
+        self.refused({"tls": tls, "config": {"tls": {"client_ca_file": "/f"}}}, "tls.existingSecret: is the same setting as config.tls.client_ca_file;")
+        render({"tls": {"existingSecret": "s"}, "config": {"tls": {"client_ca_file": "/f", "handshake_timeout": "5s"}}})
+
     def test_credentials_of_the_broker(self):
         self.refused({"broker": {"username": "cc"}}, "broker.password: is missing, but broker.username is set")
         self.refused({"broker": {"password": "its long password"}}, "broker.username: is missing, but broker.password is set")

@@ -342,7 +342,7 @@ and whether pods are listed.
 {{- if .Values.scrapeConfig.enabled -}}
 {{- $keys := include "scrapebroker.brokerKeys" . | fromJson -}}
 {{- if not (or .Values.scrapeConfig.basicAuth .Values.scrapeConfig.authorization (and $keys.username $keys.password)) -}}
-{{- $mistakes = append $mistakes "scrapeConfig.basicAuth: /sd requires credentials; set this, scrapeConfig.authorization, or user name and password of the broker" -}}
+{{- $mistakes = append $mistakes "scrapeConfig.basicAuth: /sd requires credentials; set this, scrapeConfig.authorization, broker.existingSecret, or broker.username and broker.password" -}}
 {{- end -}}
 {{- if and .Values.scrapeConfig.basicAuth .Values.scrapeConfig.authorization -}}
 {{- $mistakes = append $mistakes "scrapeConfig.authorization: set either this or scrapeConfig.basicAuth" -}}

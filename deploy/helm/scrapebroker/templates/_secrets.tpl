@@ -105,6 +105,15 @@ and `extraEnvFrom`, may contain any key, so they count if there is no other sour
 {{- $mistakes = append $mistakes "database.url: must begin with postgres:// or postgresql://" -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.tls.existingSecret -}}
+{{- range ternary (list "cert" "key" "client_ca") (list "cert" "key") .Values.tls.clientCertificates -}}
+{{- range list . (printf "%s_file" .) -}}
+{{- if get (default dict $config.tls) . -}}
+{{- $mistakes = append $mistakes (printf "tls.existingSecret: is the same setting as config.tls.%s; set one of them" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $found := dict -}}
 {{- range list "broker.username" "broker.password" "broker.token_key" "database_url" -}}
 {{- $sources := include "scrapebroker.sources" (list $ .) | fromJsonArray -}}
