@@ -196,7 +196,8 @@ impl Demo {
             let provisioned = prometheus::provision(programs.as_ref(), &platform, pool, &progress);
             let prometheus = provisioned.await;
             if !matches!(prometheus, DemoPrometheus::Runs) {
-                scraper::start(&platform).await;
+                let app = format!("http://{address}/v1/apps/acme/demo/shop/metrics");
+                scraper::start(platform.http.clone(), app).await;
             }
             drop(progress);
             Ok::<_, DemoError>(prometheus)

@@ -42,8 +42,10 @@ pub struct TimelineEvent {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventState {
-    /// It waits for a scraper: for one that has not got it, or for the first one.
+    /// A scraper has not got it.
     Pending,
+    /// The queue has no scraper. The event waits for the first one.
+    NoScraper,
     /// All scrapers have it.
     Delivered,
     /// A scraper had not got it when it expired, or there was no scraper.
@@ -179,8 +181,10 @@ impl States {
         if is_missed {
             return EventState::Expired;
         }
-        let has_scrapers = !self.scrapers.is_empty() || seq <= self.expired_seq;
-        match has_scrapers && self.scrapers.iter().all(|it| it.has(seq)) {
+        if self.scrapers.is_empty() && seq > self.expired_seq {
+            return EventState::NoScraper;
+        }
+        match self.scrapers.iter().all(|it| it.has(seq)) {
             true => EventState::Delivered,
             false => EventState::Pending,
         }

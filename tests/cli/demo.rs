@@ -182,6 +182,12 @@ fn all_commands_and_pages_that_the_demo_prints_work() {
     assert!(exposed.contains("demo_job_duration_seconds"), "{exposed}");
     let events = demo.open(pages[3]);
     assert!(events.contains("version=1"), "{events}");
+    // The demo scrapes the queue, and the next scrape confirms the one before.
+    let is_delivered = (0..60).any(|_| {
+        sleep(Duration::from_millis(500));
+        demo.open(pages[3]).contains("</span> delivered</span>")
+    });
+    assert!(is_delivered, "{}", demo.open(pages[3]));
     let prometheus = demo.open(&format!("{}/", demo.prometheus()));
     assert!(prometheus.contains("InstanceFailing"), "{prometheus}");
     demo.stop();

@@ -1,6 +1,9 @@
-//! The demo's events: two per minute.
+//! The demo's events: two per minute, and a scraper of those that no Prometheus scrapes.
 
-use super::platform::{EventsCredentials, Platform};
+use super::{
+    platform::{EventsCredentials, Platform},
+    scraper,
+};
 use anyhow::anyhow;
 use serde_json::json;
 use std::{net::SocketAddr, time::Duration};
@@ -21,6 +24,7 @@ impl DemoEvents {
     pub(super) async fn start(self, platform: &Platform<'_>) -> anyhow::Result<()> {
         let http = platform.http.clone();
         self.post(&http, 1).await?;
+        scraper::start(http.clone(), format!("http://{}/metrics", self.listen)).await;
         actix_web::rt::spawn(async move {
             for version in 2.. {
                 tokio::time::sleep(INTERVAL).await;

@@ -1,22 +1,20 @@
-//! Scrapes the demo's app if there is no Prometheus, so that the page of the app has a history.
+//! Scrapes what no Prometheus of the demo scrapes: the queue of events of the installation, and
+//! without a Prometheus the app. So their pages have something to show.
 
-use super::platform::Platform;
 use anyhow::{anyhow, bail};
 use std::time::Duration;
 
 /// Time between two scrapes.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// The name that the page of the app shows as its scraper.
+/// The name of the scraper on the page of the app.
 const USER_AGENT: &str = concat!("scrapebroker-demo/", env!("CARGO_PKG_VERSION"));
 
 /// Maximum size of an answer.
 const MAX_BODY: usize = 16 << 20;
 
-/// Scrapes the app now, and then at each interval until the process ends.
-pub(super) async fn start(platform: &Platform<'_>) {
-    let url = format!("http://{}/v1/apps/acme/demo/shop/metrics", platform.broker);
-    let http = platform.http.clone();
+/// Scrapes `url` now, and then at each interval until the process ends.
+pub(super) async fn start(http: awc::Client, url: String) {
     scrape_and_log(&http, &url).await;
     actix_web::rt::spawn(async move {
         loop {
@@ -28,7 +26,7 @@ pub(super) async fn start(platform: &Platform<'_>) {
 
 async fn scrape_and_log(http: &awc::Client, url: &str) {
     if let Err(error) = scrape(http, url).await {
-        tracing::warn!(%error, "demo app not scraped");
+        tracing::warn!(%error, url, "not scraped by the demo");
     }
 }
 

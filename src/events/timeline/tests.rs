@@ -55,7 +55,7 @@ async fn an_event_has_a_state_per_scraper() {
             let timeline = events_of.timeline(QUEUE, &all()).await.unwrap().unwrap();
             timeline.events.iter().map(|it| it.state).collect::<Vec<_>>()
         };
-        assert_eq!(states().await, [EventState::Pending; 6], "there is no scraper yet");
+        assert_eq!(states().await, [EventState::NoScraper; 6]);
 
         add_scraper(&store, "a", 6).await;
         let row = add_scraper(&store, "b", 3).await;

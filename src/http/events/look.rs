@@ -2,15 +2,19 @@
 
 use super::{
     EventsError, EventsState,
-    annotations::{label, limit},
+    annotations::{label, limit, wrong},
+    caller::EventsCaller,
     parameters, time,
 };
 use crate::{
     domain::AppGuid,
     events::{EventState, QueueState, ScraperDelivery, Timeline, TimelineEvent, TimelineFilter},
-    http::ui::{self, Layout, Section, Viewer, format},
+    http::{
+        accept::prefers_json,
+        ui::{self, Layout, Section, Viewer, format},
+    },
 };
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -51,25 +55,42 @@ pub(super) async fn event(
     answer.await.unwrap_or_else(|error: EventsError| error.respond(&request))
 }
 
-/// `GET /events`: a page for people.
+/// `GET /events`: a page for people. If a parameter is wrong, it shows the form as it was filled in.
 pub(super) async fn page(request: HttpRequest, state: web::Data<EventsState>) -> HttpResponse {
     let answer = async {
-        let look = Look::new(&request, &state).await?;
+        let caller = state.caller(&request).await?;
+        let form = EventsForm::parse(&request)?;
+        let (filter, problem) = match form.filter() {
+            Err(error) if !prefers_json(&request) => (EventsForm::default().filter()?, Some(error)),
+            filter => (filter?, None),
+        };
+        let look = Look::read(&state, &caller, &filter).await?;
         let viewer = if look.is_operator { Viewer::Operator } else { Viewer::Queue };
         let layout = Layout::new(state.base_url.path(), Section::Events, viewer);
-        Ok(ui::respond(&request, &EventsPage { layout, look: &look }, &look.to_json()))
+        let page = EventsPage { layout, look: &look, form: &form, problem: problem.as_ref() };
+        let mut response = ui::respond(&request, &page, &look.to_json());
+        if problem.is_some() {
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+        }
+        Ok(response)
     };
     answer.await.unwrap_or_else(|error: EventsError| error.respond(&request))
+}
+
+/// The parameters of a request, as they are in the form of the page.
+#[derive(Default)]
+struct EventsForm {
+    /// As in `type=deploy`.
+    labels: Vec<String>,
+    from: String,
+    to: String,
+    limit: String,
+    queue: Option<String>,
 }
 
 /// The events that a request asks for.
 struct Look {
     timeline: Timeline,
-    /// As they were requested: `type=deploy`.
-    labels: Vec<String>,
-    limit: usize,
-    /// The parameter `queue`, if the request has it.
-    queue: Option<String>,
     is_operator: bool,
     /// The queues of bindings, for operators.
     queues: Vec<QueueLink>,
@@ -89,38 +110,69 @@ struct QueueLink {
 struct EventsPage<'a> {
     layout: Layout<'a>,
     look: &'a Look,
+    form: &'a EventsForm,
+    /// Why a parameter is wrong. Then the events are not filtered.
+    problem: Option<&'a EventsError>,
+}
+
+impl EventsForm {
+    fn parse(request: &HttpRequest) -> Result<Self, EventsError> {
+        let mut form = Self::default();
+        for (name, value) in parameters::pairs(request.query_string().as_bytes())? {
+            match &*name {
+                // The fields of the form are empty if they are not filled in.
+                _ if value.is_empty() => {}
+                "label" => form.labels.push(value),
+                "from" => form.from = value,
+                "to" => form.to = value,
+                "limit" => form.limit = value,
+                "queue" => form.queue = Some(value),
+                _ => {}
+            }
+        }
+        Ok(form)
+    }
+
+    fn filter(&self) -> Result<TimelineFilter, EventsError> {
+        let time = |name, text: &str| match text {
+            "" => Ok(None),
+            text => time::parse(text).map(Some).map_err(|error| wrong(name, error.to_string())),
+        };
+        let labels = self.labels.iter().map(|text| label("label", text));
+        Ok(TimelineFilter {
+            labels: labels.collect::<Result<_, _>>()?,
+            from: time("from", &self.from)?,
+            to: time("to", &self.to)?,
+            limit: match &*self.limit {
+                "" => DEFAULT_LIMIT,
+                text => limit(text, MAX_LIMIT)?,
+            },
+        })
+    }
+
+    /// The number of events in the form.
+    fn shown_limit(&self) -> String {
+        if self.limit.is_empty() { DEFAULT_LIMIT.to_string() } else { self.limit.clone() }
+    }
 }
 
 impl Look {
     async fn new(request: &HttpRequest, state: &EventsState) -> Result<Self, EventsError> {
         let caller = state.caller(request).await?;
-        let mut filter =
-            TimelineFilter { labels: Vec::new(), from: None, to: None, limit: DEFAULT_LIMIT };
-        let (mut labels, mut queue) = (Vec::new(), None);
-        for (name, value) in parameters::pairs(request.query_string().as_bytes())? {
-            let parse = |name| {
-                let time = time::parse(&value).map(Some);
-                time.map_err(|error| super::annotations::wrong(name, error.to_string()))
-            };
-            match &*name {
-                // The fields of the form are empty if they are not filled in.
-                _ if value.is_empty() => {}
-                "label" => {
-                    filter.labels.push(label("label", &value)?);
-                    labels.push(value);
-                }
-                "from" => filter.from = parse("from")?,
-                "to" => filter.to = parse("to")?,
-                "limit" => filter.limit = limit(&value, MAX_LIMIT)?,
-                "queue" => queue = Some(value),
-                _ => {}
-            }
-        }
-        let timeline = state.events.timeline(caller.queue, &filter).await?;
+        let filter = EventsForm::parse(request)?.filter()?;
+        Self::read(state, &caller, &filter).await
+    }
+
+    async fn read(
+        state: &EventsState,
+        caller: &EventsCaller,
+        filter: &TimelineFilter,
+    ) -> Result<Self, EventsError> {
+        let timeline = state.events.timeline(caller.queue, filter).await?;
         let timeline = timeline.ok_or(EventsError::UnknownQueue)?;
         let is_operator = caller.principal.is_some();
         let queues = if is_operator { queue_links(state) } else { Vec::new() };
-        Ok(Self { timeline, labels, limit: filter.limit, queue, is_operator, queues })
+        Ok(Self { timeline, is_operator, queues })
     }
 
     fn to_json(&self) -> Value {
@@ -134,12 +186,22 @@ impl Look {
                 "in_flight": scraper.is_in_flight,
             })
         });
+        let queues = self
+            .queues
+            .iter()
+            .map(|it| json!({ "queue": it.binding, "app": it.app, "pending": it.pending }));
         json!({
             "queue": state.binding.as_ref().map(ToString::to_string),
             "last_seq": state.last_seq,
             "events": self.timeline.events.iter().map(event_json).collect::<Vec<_>>(),
             "scrapers": scrapers.collect::<Vec<_>>(),
+            "queues": queues.collect::<Vec<_>>(),
         })
+    }
+
+    /// Whether events wait for the first scraper of the queue.
+    fn has_no_scraper(&self) -> bool {
+        self.timeline.events.iter().any(|event| event.state == EventState::NoScraper)
     }
 
     fn state(&self) -> &QueueState {
@@ -192,6 +254,7 @@ fn event_json(event: &TimelineEvent) -> Value {
 fn state_text(state: EventState) -> &'static str {
     match state {
         EventState::Pending => "pending",
+        EventState::NoScraper => "no_scraper",
         EventState::Delivered => "delivered",
         EventState::Expired => "expired",
     }

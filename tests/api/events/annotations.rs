@@ -75,7 +75,7 @@ async fn the_page_shows_the_timeline_and_hostile_text_stays_text() {
     assert_eq!(twin["events"][0]["labels"]["type"], "deploy");
 
     let event = app.app.get_with("/v1/events/1", &headers).await.json();
-    assert_eq!((&event["state"], &event["scrapers"]), (&json!("pending"), &json!({})));
+    assert_eq!((&event["state"], &event["scrapers"]), (&json!("no_scraper"), &json!({})));
     assert_eq!(app.app.get_with("/v1/events/9", &headers).await.status, 404);
     let mut scraper = TestScraper::connect(app.events).await;
     scraper.scrape("/metrics").await.unwrap();
