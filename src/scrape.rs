@@ -48,7 +48,7 @@ pub use exporters::Exporters;
 pub use exposition::{CompressedMerge, Merge};
 pub use failure::{FailureReason, ScrapeError, ScrapeFailure};
 pub use headers::forwarded_headers;
-pub use history::{AppSummary, LastScrape, ScrapeHistory, ScrapePoint, ScrapeTotals};
+pub use history::{AppCount, AppSummary, LastScrape, ScrapeHistory, ScrapePoint, ScrapeTotals};
 pub use inspect::{Inspected, InspectedInstance};
 pub use instances::targets;
 pub use memory_budget::{MemoryBudget, MemoryBudgetMetrics, Reservation};

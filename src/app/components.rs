@@ -359,6 +359,7 @@ impl Components {
                 last: Arc::clone(&self.last),
                 pools: self.query_pools.instance_pools.clone(),
                 summaries: Summaries::default(),
+                stored_sizes: provisioning::stored_sizes(config),
             }),
             pools: web::Data::new(self.pools(config)),
             events: web::Data::new(EventsState::new(EventsParts {

@@ -4,12 +4,13 @@
 use super::{StartError, store_failure};
 use crate::{
     config::{self, Config, Prometheus},
-    domain::{BaseUrl, Catalog, prometheus::ProvisionPolicy},
+    domain::{BaseUrl, Catalog, InstanceId, prometheus::ProvisionPolicy},
+    http::prometheus::MeasureStoredSizes,
     net::Resolver,
     provisioner::{
         ClaimError, CommonPolicy, DisabledProvisioner, Lease, OwnAddress, Provisioner, Reconciler,
         ReconcilerSettings,
-        process::{ProcessMetrics, ProcessPolicy, ProcessProvisioner, Timeouts},
+        process::{ProcessMetrics, ProcessPolicy, ProcessProvisioner, StoredSizes, Timeouts},
         tsuru::{TsuruPolicy, TsuruProvisioner},
     },
     secrets::Keys,
@@ -17,6 +18,7 @@ use crate::{
     tls::ClientConfig,
     tsuru::TsuruApi,
 };
+use futures_util::future::BoxFuture;
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::sync::Notify;
 
@@ -53,6 +55,22 @@ pub(super) fn provisioner(
         (config::Provisioner::Tsuru, None) | (config::Provisioner::None, _) => {
             Rc::new(DisabledProvisioner)
         }
+    }
+}
+
+/// Measures the stored samples of instances, if their folders are on this machine.
+pub(super) fn stored_sizes(config: &Config) -> Option<Arc<dyn MeasureStoredSizes>> {
+    match config.prometheus.provisioner {
+        config::Provisioner::Process => {
+            Some(Arc::new(StoredSizes::new(config.prometheus.process.clone())))
+        }
+        config::Provisioner::Tsuru | config::Provisioner::None => None,
+    }
+}
+
+impl MeasureStoredSizes for StoredSizes {
+    fn measure<'a>(&'a self, instances: &'a [InstanceId]) -> BoxFuture<'a, Vec<Option<u64>>> {
+        Box::pin(self.of(instances))
     }
 }
 

@@ -112,7 +112,7 @@ pub fn visible<'a>(mut found: Match<'a>, sees: impl Fn(&App) -> bool) -> Option<
 pub enum Denied {
     /// Credentials are missing.
     #[error(
-        "This needs a token: that of a binding or service key, sent as `Authorization: Bearer TOKEN` or as the password of basic auth."
+        "Credentials are missing. Log in with an operator's user name and password, or with any user name and a token as password. Programs can send the token of a binding or service key as `Authorization: Bearer TOKEN`."
     )]
     Missing,
     /// Neither a valid token nor the credentials of an operator.

@@ -5,7 +5,7 @@ use crate::{
     http::{
         access::Access,
         read_only,
-        ui::{self, Layout, Section, Viewer, format},
+        ui::{self, Layout, Section, Viewer},
     },
     scrape::{self, Explanation, Platform},
 };

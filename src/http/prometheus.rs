@@ -13,7 +13,6 @@ mod facts;
 mod list;
 mod metric_plot;
 mod page;
-mod paging;
 mod state;
 mod target;
 mod target_query;
@@ -23,7 +22,7 @@ use crate::{
     broker::{BindingTable, Broker, PrometheusSnapshot},
     discovery::RouteTable,
     domain::{
-        BaseUrl,
+        BaseUrl, InstanceId,
         prometheus::{ReplicaState, segment},
     },
     http::{
@@ -39,9 +38,10 @@ use crate::{
     scrape::ScrapeHistory,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use futures_util::future::BoxFuture;
 pub(super) use list::FiringAlerts;
 pub use state::state;
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use target::Target;
 pub(super) use targets::error_of;
 
@@ -64,6 +64,14 @@ pub struct Prometheus {
     pub pools: InstancePools,
     /// Summaries for the list.
     pub summaries: Summaries,
+    /// Measures stored samples. `None` if servers do not run on this machine.
+    pub stored_sizes: Option<Arc<dyn MeasureStoredSizes>>,
+}
+
+/// Measures the stored samples of instances whose servers run on this machine.
+pub trait MeasureStoredSizes: fmt::Debug + Send + Sync {
+    /// The sizes in bytes, in the order of `instances`. `None` if an instance has no folder here.
+    fn measure<'a>(&'a self, instances: &'a [InstanceId]) -> BoxFuture<'a, Vec<Option<u64>>>;
 }
 
 /// Adds the routes. Requires [`Prometheus`] and the worker's [`PrometheusClient`] as app data.
@@ -74,6 +82,14 @@ pub fn configure(config: &mut web::ServiceConfig) {
 }
 
 impl Prometheus {
+    /// The sizes of the stored samples of instances, as far as they can be measured.
+    async fn measure(&self, instances: &[InstanceId]) -> Vec<Option<u64>> {
+        match &self.stored_sizes {
+            Some(sizes) => sizes.measure(instances).await,
+            None => vec![None; instances.len()],
+        }
+    }
+
     /// The instance with this path segment.
     fn find(&self, name: &str) -> Option<Arc<PrometheusSnapshot>> {
         self.bound.prometheus(name).or_else(|| {
@@ -149,7 +165,7 @@ async fn authorize(
     state: &Prometheus,
 ) -> Result<(Arc<PrometheusSnapshot>, Caller), Problem> {
     let name = &*target.name;
-    let is_it = |id: &crate::domain::InstanceId| id.as_str() == name || segment(id) == name;
+    let is_it = |id: &InstanceId| id.as_str() == name || segment(id) == name;
     let caller = state.access.prometheus(request, is_it).await?;
     Ok((state.find(name).ok_or(Problem::Unknown)?, caller))
 }

@@ -7,6 +7,7 @@ mod assets;
 pub mod error_page;
 pub mod format;
 mod layout;
+pub mod list;
 pub mod plot;
 
 pub(super) use assets::configure as configure_assets;

@@ -24,6 +24,17 @@ pub(super) fn only_app_metrics(base_url: &BaseUrl, app: &AppGuid) -> String {
     format!("{base_url}/v1/apps/{}/only-app-metrics", utf8_percent_encode(app.as_str(), APP))
 }
 
+/// Path of the metrics of one instance below the path of the public URL. `which` is its index or
+/// address.
+pub(super) fn instance_path(app: &str, which: &str, process_type: &str) -> String {
+    format!(
+        "/v1/apps/{}/instances/{}/metrics?process_type={}",
+        utf8_percent_encode(app, APP),
+        utf8_percent_encode(which, SEGMENT),
+        utf8_percent_encode(process_type, SEGMENT)
+    )
+}
+
 /// URL of the list of an app's instances for service discovery.
 pub(super) fn targets(base_url: &BaseUrl, app: &AppGuid) -> String {
     format!("{base_url}/sd?app={}", utf8_percent_encode(app.as_str(), SEGMENT))

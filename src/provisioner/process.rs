@@ -61,6 +61,7 @@ mod policy;
 mod ports;
 mod replica_handle;
 mod search;
+mod stored_size;
 mod supervisor;
 
 #[cfg(test)]
@@ -68,6 +69,7 @@ mod tests;
 
 pub use metrics::ProcessMetrics;
 pub use policy::{ProcessPolicy, find_program};
+pub use stored_size::StoredSizes;
 
 use super::{DesiredInstance, Failure, Provisioner};
 use crate::domain::{

@@ -4,13 +4,50 @@
 
 use super::failure::{FailureReason, ScrapeFailure};
 use crate::domain::{AppGuid, tsuru_ids::is_tsuru_id};
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+use std::borrow::Cow;
 
 /// What a failure means, and what to do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     pub meaning: &'static str,
-    pub remedy: &'static str,
+    /// With commands between backticks, whose placeholder for the app is [`APP`].
+    remedy: &'static str,
+    /// The name of the app as a word of a shell.
+    app: Option<String>,
+}
+
+/// Placeholder of commands.
+const APP: &str = "APP";
+
+impl Explanation {
+    /// Names the app in commands. `word` is its name as a word of a shell.
+    #[must_use]
+    pub fn for_app(self, word: String) -> Self {
+        Self { app: Some(word), ..self }
+    }
+
+    /// The parts of what to do, and whether each is a command.
+    pub fn remedy(&self) -> impl Iterator<Item = (bool, Cow<'static, str>)> {
+        let parts = self.remedy.split('`').enumerate();
+        parts.map(|(index, part)| match (index % 2 == 1, &self.app) {
+            (true, Some(app)) => (true, part.replace(APP, app).into()),
+            (is_command, _) => (is_command, part.into()),
+        })
+    }
+
+    fn remedy_text(&self) -> String {
+        self.remedy().map(|(_, part)| part).collect::<Vec<_>>().join("`")
+    }
+}
+
+impl Serialize for Explanation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut explanation = serializer.serialize_struct("Explanation", 2)?;
+        explanation.serialize_field("meaning", self.meaning)?;
+        explanation.serialize_field("remedy", &self.remedy_text())?;
+        explanation.end()
+    }
 }
 
 /// The platform whose commands an explanation contains.
@@ -122,7 +159,7 @@ fn explain(reason: FailureReason, status: Option<u16>, platform: Platform) -> Ex
             "Usually this is transient. If it stays, the operator can raise backends.max_connections.",
         ),
     };
-    Explanation { meaning, remedy }
+    Explanation { meaning, remedy, app: None }
 }
 
 impl FailureReason {
@@ -160,7 +197,7 @@ mod tests {
                     "{reason}"
                 );
             }
-            for (label, Explanation { meaning, remedy }) in all {
+            for (label, Explanation { meaning, remedy, .. }) in all {
                 for text in [meaning, remedy] {
                     assert!(text.ends_with('.'), "{label}: {text}");
                     assert!(text.len() <= 200, "{label}: {text}");
@@ -187,6 +224,23 @@ mod tests {
         assert_eq!(meaning(Some(401)), meaning(Some(403)));
         assert_eq!(meaning(Some(418)), meaning(None));
         assert_ne!(meaning(Some(401)), meaning(None));
+    }
+
+    #[test]
+    fn commands_name_the_app_whatever_its_name_is() {
+        let failure = ScrapeFailure::new(FailureReason::Connect, "refused");
+        let explanation = failure.explain(Platform::CloudFoundry);
+        let commands = |explanation: &Explanation| -> Vec<_> {
+            let parts = explanation.remedy().filter(|(is_command, _)| *is_command);
+            parts.map(|(_, command)| command.into_owned()).collect()
+        };
+        assert_eq!(commands(&explanation), ["cf events APP", "cf logs APP --recent"]);
+        let named = explanation.for_app("'a`b APP'".to_owned());
+        assert_eq!(commands(&named), ["cf events 'a`b APP'", "cf logs 'a`b APP' --recent"]);
+        let json = serde_json::to_value(&named).unwrap();
+        let remedy = json["remedy"].as_str().unwrap();
+        assert!(remedy.contains("see `cf events 'a`b APP'` and"), "{remedy}");
+        assert_eq!(json["meaning"], named.meaning);
     }
 
     #[test]

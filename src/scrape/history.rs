@@ -9,7 +9,7 @@ mod points;
 mod summary;
 
 pub use points::ScrapePoint;
-pub use summary::{AppSummary, ScrapeTotals};
+pub use summary::{AppCount, AppSummary, ScrapeTotals};
 
 use super::{
     failure::ScrapeFailure,
@@ -207,7 +207,9 @@ impl ScrapeHistory {
     pub fn totals(&self) -> ScrapeTotals {
         let mut totals = ScrapeTotals::default();
         for shard in &self.shards {
-            lock(shard).values().filter_map(AppScrapes::summary).for_each(|app| totals.add(&app));
+            let shard = lock(shard);
+            let summaries = shard.iter().filter_map(|(app, of)| Some((app, of.summary()?)));
+            summaries.for_each(|(app, summary)| totals.add(app, &summary));
         }
         totals
     }

@@ -165,7 +165,8 @@ async fn the_page_of_an_app_explains_why_an_instance_fails() {
         for text in [
             "<strong>status_5xx</strong>: <bdi>the response status was 500 Internal Server Error",
             "The app failed while it rendered its metrics.",
-            "<code>cf logs APP --recent</code>",
+            "<code>cf logs &#39;app&#39; --recent</code>",
+            r#"<a href="/v1/apps/app-guid/instances/1/metrics?process_type=web">"#,
             "<code>Prometheus/3.5.0</code>",
             "Duration of the last scrapes",
         ] {
@@ -196,6 +197,14 @@ async fn the_page_of_an_app_explains_why_an_instance_fails() {
 
     let failing = app.page("/apps/app-guid?state=failing").await;
     assert!(!failing.contains("data-state=\"up\""), "{failing}");
+    for (query, shown) in [("q=WEB%2F1", 1), ("q=status_5xx", 1), ("q=web", 2), ("q=nothing", 0)] {
+        let page = app.page(&format!("/apps/app-guid?{query}")).await;
+        assert_eq!(page.matches("<tr role=\"row\" data-state=").count(), shown, "{query}");
+    }
+    for query in ["state=x", "page=0"] {
+        let answer = app.get_with(&format!("/apps/app-guid?{query}"), &[HTML]).await;
+        assert_eq!(answer.status, 400, "{query}");
+    }
     let none = app.page("/apps/app-guid?state=unscraped").await;
     assert!(none.contains("No instance is in this state."), "{none}");
 }
@@ -237,7 +246,7 @@ async fn scrape_now_scrapes_all_instances() {
     let app = spawn_app(&[routes.setting()]).await;
     let path = "/apps/app-guid/scrape";
     let answer = app.submit(path, &[HTML, ("Cookie", "a=b"), ("X-Key", "of the browser")]).await;
-    assert_eq!((answer.status, &*answer.headers["location"]), (303, "/apps/app-guid"));
+    assert_eq!((answer.status, &*answer.headers["location"]), (303, "/apps/app-guid?state=all"));
     // Headers of the browser do not reach the app.
     let received = good.requests().remove(0);
     assert!(!received.headers.contains_key("x-key") && !received.headers.contains_key("cookie"));
@@ -252,6 +261,13 @@ async fn scrape_now_scrapes_all_instances() {
     assert_eq!(answer.json()["instances"][0]["last_scrape"]["error"], "status_4xx");
     assert_eq!(good.requests().len(), 2);
 
+    // The redirect leads to the same part of the list.
+    let answer = app.submit(&format!("{path}?state=failing&q=web&page=1"), &[HTML]).await;
+    let expected = "/apps/app-guid?state=failing&q=web";
+    assert_eq!((answer.status, &*answer.headers["location"]), (303, expected));
+    assert_eq!(app.submit(&format!("{path}?state=x"), &[HTML]).await.status, 400);
+    assert_eq!(good.requests().len(), 3);
+
     // Other sites and other methods start no scrape.
     let foreign = app.submit(path, &[("Origin", "https://evil.example")]).await;
     assert_eq!(foreign.status, 403);
@@ -259,7 +275,7 @@ async fn scrape_now_scrapes_all_instances() {
     assert_eq!((read.status, &*read.headers["allow"]), (405, "POST"));
     let written = app.submit("/apps/app-guid", &[]).await;
     assert_eq!((written.status, &*written.headers["allow"]), (405, "GET, HEAD"));
-    assert_eq!(good.requests().len(), 2);
+    assert_eq!(good.requests().len(), 3);
     assert_eq!(app.submit("/apps/nowhere/scrape", &[]).await.status, 404);
 }
 
@@ -336,8 +352,18 @@ async fn the_overview_says_what_needs_attention() {
     assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 200);
     let page = app.page("/").await;
     assert!(page.contains("1 app with some failing instances."), "{page}");
+    let example = r#"See <a href="/apps/app-guid"><bdi>acme / prod / app</bdi></a>."#;
+    assert!(page.contains(example), "{page}");
+    assert!(page.contains("2 instances: 1 up, 1 failing, 0 not scraped."), "{page}");
+    // Each number leads to a list with as many apps.
+    for (state, count) in [("failing", 1), ("up", 0), ("unscraped", 0)] {
+        let link = format!(r#"href="/apps?state={state}">1 app</a>"#);
+        assert_eq!(page.matches(&link).count(), count, "{state}: {page}");
+        assert_eq!(app.view(&format!("/apps?state={state}")).await["matching"], count);
+    }
     let twin = app.view("/").await;
     assert_eq!(twin["attention"][0]["path"], "/apps?state=failing&sort=up");
+    assert_eq!(twin["attention"][0]["apps"][0]["path"], "/apps/app-guid");
     assert_eq!(twin["instances"]["failing"], 1);
     assert_eq!(twin["sources"][0]["endpoints"], 2);
     // Without credentials it shows no numbers.
@@ -345,4 +371,38 @@ async fn the_overview_says_what_needs_attention() {
     let mut keys: Vec<_> = open.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
     assert_eq!(keys, ["ready", "uptime_seconds", "version", "waiting", "warning"]);
+}
+
+/// As by Prometheus with service discovery: each instance is scraped alone.
+#[actix_web::test]
+async fn plots_of_many_instances_have_the_values_of_all_of_them() {
+    let mut instances = Vec::new();
+    for count in 1..=7 {
+        let samples = (0..10 * count).map(|index| format!("a{{i=\"{index}\"}} 1\n"));
+        instances.push(Instance::with_metrics(&samples.collect::<String>()).await);
+    }
+    instances.push(Instance::start(|_| Reply::Http(500, vec![], vec![])).await);
+    let routes = RouteFile::of_app(&instances);
+    let app = spawn_app(&[routes.setting()]).await;
+    for round in 0..2 {
+        // The times of points are whole seconds.
+        tokio::time::sleep(std::time::Duration::from_millis(round * 1100)).await;
+        for index in 0..8 {
+            let path = format!("/v1/apps/app-guid/instances/{index}/metrics?process_type=web");
+            let answer = app.get(&path).await;
+            assert_eq!(answer.status == 200, index < 7, "{}", answer.text());
+        }
+    }
+    for path in ["/apps/app-guid", "/apps/app-guid?state=failing"] {
+        let page = app.page(path).await;
+        let samples = page.split("Samples of the last scrapes: values").nth(1).unwrap();
+        let row = |name: &str| {
+            let cells = samples.split(name).nth(1).unwrap().split("class=\"number\">").skip(1);
+            cells.take(3).map(|cell| cell.split('<').next().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(row("maximum"), ["70", "70", "70"], "{path}: {samples}");
+        assert_eq!(row("median"), ["40", "40", "40"], "{path}: {samples}");
+        assert_eq!(row("minimum"), ["10", "10", "10"], "{path}: {samples}");
+        assert_eq!(row("failing instances"), ["1", "1", "1"], "{path}: {samples}");
+    }
 }

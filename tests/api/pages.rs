@@ -65,6 +65,10 @@ async fn the_page_of_a_prometheus_shows_the_scrape_errors_of_instances() {
     }
     assert!(page.contains("refused") && page.contains("500"), "{page}");
     assert!(!page.contains("502") && !page.contains("secret"), "{page}");
+    // The first block is written after two hours, so all samples are in the log.
+    let headers = [("Authorization", &*bound.user), ("Accept", "application/json")];
+    let stored = &bound.app.get_with("/prometheus/own/", &headers).await.json()["storage_bytes"];
+    assert!(stored.as_u64().is_some_and(|bytes| bytes > 0), "{stored}");
 }
 
 #[actix_web::test]

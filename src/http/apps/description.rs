@@ -3,8 +3,9 @@
 use crate::{
     broker::ActiveBinding,
     discovery::{Endpoint, Match, Snapshot},
-    domain::{AppGuid, ScrapeOptions},
-    scrape::{Explanation, LastScrape, Platform, ScrapeHistory, ScrapePoint},
+    domain::{App, ScrapeOptions},
+    http::ui::format,
+    scrape::{Explanation, LastScrape, ScrapeHistory, ScrapePoint},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::{
@@ -186,12 +187,12 @@ fn instance(endpoint: &Endpoint, scraped: bool, last: Option<LastScrape>) -> Ins
         tls: endpoint.tls,
         by: endpoint.behind_host.is_some().then_some("host"),
         scraped,
-        last_scrape: last.map(|last| last_scrape(&endpoint.app.id, last)),
+        last_scrape: last.map(|last| last_scrape(&endpoint.app, last)),
         history: Vec::new(),
     }
 }
 
-fn last_scrape(app: &AppGuid, last: LastScrape) -> LastScrapeDescription {
+fn last_scrape(app: &App, last: LastScrape) -> LastScrapeDescription {
     let size_bytes = last.size();
     let failure = last.result.as_ref().err();
     LastScrapeDescription {
@@ -205,7 +206,7 @@ fn last_scrape(app: &AppGuid, last: LastScrape) -> LastScrapeDescription {
         samples: *last.result.as_ref().unwrap_or(&0),
         size_bytes,
         error: failure.map(|failure| failure.reason.as_str()),
-        explanation: failure.map(|failure| failure.explain(Platform::of(app))),
+        explanation: failure.map(|failure| format::explanation(failure, app)),
         detail: failure.map(|failure| failure.detail.clone()),
     }
 }

@@ -10,6 +10,7 @@
 //! A page of an app requires what a scrape of it requires.
 
 mod detail;
+mod failures;
 mod index;
 mod list;
 mod list_query;
@@ -159,13 +160,14 @@ async fn respond(
         }
         AppPage::ScrapeNow => {
             let _ = via(request.headers(), &apps.own_id)?;
+            let list = detail::list_query(request).map_err(BadRequest::from)?;
             drop(table);
             scrape_now::run(request, apps, client, &caller, &id).await?;
             if prefers_json(request) {
                 let table = apps.table.snapshot();
                 return detail::respond(request, apps, pages, &caller, &table, &id);
             }
-            Ok(see_other(&pages.path_of(id.as_str())))
+            Ok(see_other(&format!("{}{list}", pages.path_of(id.as_str()))))
         }
     }
 }

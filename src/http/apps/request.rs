@@ -3,7 +3,10 @@
 //! The raw path is parsed: a percent-encoded slash is part of the key, and the path patterns of
 //! actix would decode it too early.
 
-use crate::domain::{AppGuid, AppKey, AppKeyError, MetricsPath, Prefer};
+use crate::{
+    domain::{AppGuid, AppKey, AppKeyError, MetricsPath, Prefer},
+    http::ui::list::BadParameter,
+};
 use percent_encoding::percent_decode_str;
 use std::net::SocketAddr;
 
@@ -52,6 +55,8 @@ pub(super) enum BadRequest {
     Twice(&'static str),
     #[error("{0} must be {1}")]
     Parameter(&'static str, String),
+    #[error(transparent)]
+    List(#[from] BadParameter),
 }
 
 /// Query parameters of Scrapebroker. All others are forwarded to the instances.

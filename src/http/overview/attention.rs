@@ -1,6 +1,6 @@
 //! What needs the attention of an operator.
 
-use super::health::InstallationHealth;
+use super::health::{AppLink, InstallationHealth, InstanceTotals};
 use crate::http::ui::format;
 use serde::Serialize;
 use std::{fmt::Write, time::Duration};
@@ -21,6 +21,9 @@ pub(super) struct Attention {
     pub(super) text: String,
     /// Below the path of the public URL.
     pub(super) path: String,
+    /// Some of the apps that it concerns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) apps: Vec<AppLink>,
 }
 
 /// The problems, errors first.
@@ -49,11 +52,15 @@ struct Lines(Vec<Attention>);
 
 impl Lines {
     fn error(&mut self, text: String, path: impl Into<String>) {
-        self.0.push(Attention { severity: Severity::Error, text, path: path.into() });
+        self.add(Severity::Error, text, path, &[]);
     }
 
     fn warning(&mut self, text: String, path: impl Into<String>) {
-        self.0.push(Attention { severity: Severity::Warning, text, path: path.into() });
+        self.add(Severity::Warning, text, path, &[]);
+    }
+
+    fn add(&mut self, severity: Severity, text: String, path: impl Into<String>, apps: &[AppLink]) {
+        self.0.push(Attention { severity, text, path: path.into(), apps: apps.to_vec() });
     }
 }
 
@@ -81,7 +88,7 @@ fn sources(health: &InstallationHealth, lines: &mut Lines) {
 
 fn database(health: &InstallationHealth, warning: Option<&str>, lines: &mut Lines) {
     if let Some(problem) = &health.database.problem {
-        let mut text = format!("The database is not available: {problem}.");
+        let mut text = format!("{}.", sentence(problem));
         if let Some(seconds) = health.database.bindings_age_seconds {
             let age = format::long(&Duration::from_secs(seconds));
             // Writing to a String cannot fail.
@@ -94,19 +101,26 @@ fn database(health: &InstallationHealth, warning: Option<&str>, lines: &mut Line
     }
 }
 
+/// The text with a capital letter at its beginning.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + chars.as_str()
+}
+
 fn instances(health: &InstallationHealth, lines: &mut Lines) {
-    let (down, degraded) = (health.instances.apps_down, health.instances.apps_degraded);
-    if down > 0 {
-        let apps = format::counted(down, "app");
-        lines.error(
-            format!("{apps} without a working instance: all scraped instances fail."),
-            "/apps?state=failing&sort=up",
-        );
+    const FAILING: &str = "/apps?state=failing&sort=up";
+    let InstanceTotals { apps_down, apps_degraded, down_examples, degraded_examples, .. } =
+        &health.instances;
+    if *apps_down > 0 {
+        let apps = format::counted(apps_down, "app");
+        let text = format!("{apps} without a working instance: all scraped instances fail.");
+        lines.add(Severity::Error, text, FAILING, down_examples);
     }
-    if degraded > 0 {
-        let apps = format::counted(degraded, "app");
-        lines
-            .warning(format!("{apps} with some failing instances."), "/apps?state=failing&sort=up");
+    if *apps_degraded > 0 {
+        let apps = format::counted(apps_degraded, "app");
+        let text = format!("{apps} with some failing instances.");
+        lines.add(Severity::Warning, text, FAILING, degraded_examples);
     }
 }
 
@@ -190,8 +204,12 @@ mod tests {
                 up: 3,
                 failing: 0,
                 unscraped: 0,
+                apps_up: 1,
                 apps_down: 0,
                 apps_degraded: 0,
+                apps_unscraped: 0,
+                down_examples: Vec::new(),
+                degraded_examples: Vec::new(),
             },
         }
     }
@@ -248,7 +266,7 @@ mod tests {
         );
         assert_eq!(
             after(|it| it.database = DatabaseHealth {
-                problem: Some("disk full".to_owned()),
+                problem: Some("the database is not available: disk full".to_owned()),
                 bindings_age_seconds: Some(12)
             }),
             line(
@@ -257,6 +275,12 @@ mod tests {
                 "/#health"
             )
         );
+        let mut health = healthy();
+        health.instances.apps_degraded = 5;
+        health.instances.degraded_examples =
+            vec![AppLink { name: "acme / prod / shop".to_owned(), path: "/apps/shop".to_owned() }];
+        let lines = attention(&health, None, None);
+        assert_eq!(lines[0].apps, health.instances.degraded_examples);
         assert_eq!(
             after(|it| it.instances.apps_down = 1),
             line(

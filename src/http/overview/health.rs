@@ -5,12 +5,15 @@ use crate::{
     broker::PrometheusSnapshot,
     discovery::{Snapshot, SourceStatus},
     domain::{
-        OperationState,
+        App, AppGuid, OperationState,
         prometheus::{ReplicaState, segment},
     },
-    http::prometheus::{self, FiringAlerts},
-    query::Pool,
-    scrape::ScrapeTotals,
+    http::{
+        prometheus::{self, FiringAlerts},
+        urls::app_path,
+    },
+    query::{BreakerState, Health, Pool},
+    scrape::{AppCount, ScrapeTotals},
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -103,10 +106,33 @@ pub(super) struct InstanceTotals {
     pub(super) up: usize,
     pub(super) failing: usize,
     pub(super) unscraped: usize,
+    /// Apps whose scraped instances all work.
+    pub(super) apps_up: usize,
     /// Apps whose scraped instances all fail.
     pub(super) apps_down: usize,
     /// Apps with working and failing instances.
     pub(super) apps_degraded: usize,
+    /// Apps of which no instance was scraped.
+    pub(super) apps_unscraped: usize,
+    #[serde(skip)]
+    pub(super) down_examples: Vec<AppLink>,
+    #[serde(skip)]
+    pub(super) degraded_examples: Vec<AppLink>,
+}
+
+/// An app and its page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct AppLink {
+    /// Organization, space and name.
+    pub(super) name: String,
+    /// Below the path of the public URL.
+    pub(super) path: String,
+}
+
+impl InstanceTotals {
+    pub(super) fn apps_failing(&self) -> usize {
+        self.apps_down + self.apps_degraded
+    }
 }
 
 impl InstallationHealth {
@@ -123,7 +149,7 @@ impl InstallationHealth {
             pools: overview.pools.iter().map(PoolHealth::of).collect(),
             events: events(overview),
             apps,
-            instances: totals(instances, overview.last.totals()),
+            instances: totals(table, apps, instances, overview.last.totals()),
         }
     }
 }
@@ -155,10 +181,10 @@ impl PoolHealth {
             name: pool.settings().name.clone(),
             is_usable: snapshot.is_usable(),
             is_fallback: snapshot.is_fallback,
-            healthy: replicas().filter(|it| it.health.as_str() == "healthy").count(),
+            healthy: replicas().filter(|it| it.health == Health::Healthy).count(),
             replicas: replicas().count(),
             open_breakers: replicas()
-                .filter(|it| it.state.status().breaker.as_str() == "open")
+                .filter(|it| it.state.status().breaker == BreakerState::Open)
                 .count(),
             failing_locators: failing.map(|it| it.name.clone()).collect(),
         }
@@ -226,8 +252,31 @@ fn events(overview: &Overview) -> EventsHealth {
     }
 }
 
-fn totals(all: usize, scraped: ScrapeTotals) -> InstanceTotals {
-    let ScrapeTotals { up, failing, apps_down, apps_degraded } = scraped;
-    let unscraped = all.saturating_sub(up + failing);
-    InstanceTotals { all, up, failing, unscraped, apps_down, apps_degraded }
+fn totals(table: &Snapshot, apps: usize, all: usize, scraped: ScrapeTotals) -> InstanceTotals {
+    let ScrapeTotals { up, failing, apps_up, apps_down, apps_degraded } = scraped;
+    let links = |count: &AppCount| count.examples.iter().map(|id| app_link(table, id)).collect();
+    InstanceTotals {
+        all,
+        up,
+        failing,
+        // The history may still contain an app that has left the table.
+        unscraped: all.saturating_sub(up + failing),
+        apps_up,
+        apps_unscraped: apps.saturating_sub(apps_up + apps_down.count + apps_degraded.count),
+        down_examples: links(&apps_down),
+        degraded_examples: links(&apps_degraded),
+        apps_down: apps_down.count,
+        apps_degraded: apps_degraded.count,
+    }
+}
+
+fn app_link(table: &Snapshot, id: &AppGuid) -> AppLink {
+    let name = match table.app(id.as_str()) {
+        Some(found) => {
+            let App { organization_name, space_name, name, .. } = &**found.app;
+            format!("{organization_name} / {space_name} / {name}")
+        }
+        None => id.to_string(),
+    };
+    AppLink { name, path: app_path(id.as_str()) }
 }

@@ -59,6 +59,7 @@ impl InstanceFacts {
         table: &Snapshot,
         prometheus: &PrometheusSnapshot,
         summary: &BriefSummary,
+        stored: Option<u64>,
     ) -> Self {
         let catalog = of.catalog.catalog();
         let service = catalog.service(&prometheus.service_id);
@@ -73,16 +74,16 @@ impl InstanceFacts {
             space: space(prometheus),
             state: state(prometheus),
             replicas: replicas(prometheus),
-            storage_bytes: summary.storage.map(|it| it.bytes),
+            storage_bytes: stored.or(summary.storage.and_then(|it| it.bytes)),
             storage_limit_bytes: prometheus.spec.retention_size,
             memory_bytes: summary.memory,
             memory_limit_bytes: prometheus.spec.memory_limit,
             series: summary.storage.map(|it| it.series),
             targets: summary.targets.map(|it| it.all),
             targets_up: summary.targets.map(|it| it.up),
-            last_error: summary.failing.as_ref().map(|target| {
-                let error = error_of(target, table, &of.last);
-                format!("{} instance {}: {error}", target.app, target.instance)
+            last_error: summary.failing.as_ref().and_then(|target| {
+                let error = error_of(target, table, &of.last)?;
+                Some(format!("{} instance {}: {error}", target.app, target.instance))
             }),
             alerts_firing: firing.map(|firing| firing.count),
             problem: summary.problem.clone(),
@@ -96,6 +97,12 @@ impl InstanceFacts {
 impl InstanceFacts {
     pub(super) fn storage(&self) -> Option<Usage> {
         Some(Usage { used: self.storage_bytes?, limit: self.storage_limit_bytes })
+    }
+
+    /// Why the size of the stored data is unknown although the server responds.
+    pub(super) fn storage_note(&self) -> Option<&'static str> {
+        let is_missing = self.storage_bytes.is_none() && self.series.is_some();
+        is_missing.then_some("this version of Prometheus does not export the size of its log")
     }
 
     pub(super) fn memory(&self) -> Option<Usage> {

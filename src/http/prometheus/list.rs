@@ -1,19 +1,16 @@
 //! `/prometheus`: all provisioned Prometheus servers, or the one of a token.
 
-use super::{
-    Prometheus, backend,
-    facts::InstanceFacts,
-    paging::{Paging, StateLink},
-    state::RunState,
-    target_query,
-};
+use super::{Prometheus, backend, facts::InstanceFacts, state::RunState, target_query};
 use crate::{
     broker::{PrometheusSnapshot, Scope},
     domain::prometheus::ReplicaState,
     http::{
         access::Caller,
         query::{Problem, PrometheusError},
-        ui::{self, Layout, Section, Viewer, format},
+        ui::{
+            self, Layout, Section, Viewer, format,
+            list::{Paging, StateLink},
+        },
     },
     query::{BriefSummary, PrometheusClient},
 };
@@ -162,11 +159,14 @@ impl Prometheus {
             .map(|it| (it.instance_id.clone(), backend(&self.base_url, it, &self.pools)))
             .collect::<Vec<_>>();
         let mut summaries = self.summaries.read(client, &queried).await.into_iter();
+        let ids: Vec<_> = instances.iter().map(|it| it.instance_id.clone()).collect();
+        let stored = self.measure(&ids).await;
         let table = self.table.snapshot();
-        let facts = instances.iter().map(|prometheus| {
+        let facts = instances.iter().zip(stored).map(|(prometheus, stored)| {
             let summary = if is_ready(&prometheus) { summaries.next() } else { None };
             let unknown = Arc::<BriefSummary>::default;
-            InstanceFacts::new(self, &table, prometheus, &summary.unwrap_or_else(unknown))
+            let summary = summary.unwrap_or_else(unknown);
+            InstanceFacts::new(self, &table, prometheus, &summary, stored)
         });
         facts.collect()
     }

@@ -4,12 +4,12 @@
 
 use super::{
     Problem, Prometheus, alerts::AlertsTwin, backend, facts::InstanceFacts, metric_plot::PlotTwin,
-    paging::StateLink, state::RunState, target_query::TargetQuery, targets::TargetList,
+    state::RunState, target_query::TargetQuery, targets::TargetList,
 };
 use crate::{
     broker::PrometheusSnapshot,
     http::{
-        ui::{self, Layout, Section, Viewer, format, plot::Plot},
+        ui::{self, Layout, Section, Viewer, format, list::StateLink, plot::Plot},
         urls,
     },
     query::{BriefSummary, MetricName, PrometheusClient, QueryFailure, TargetCounts, TargetHealth},
@@ -66,11 +66,12 @@ pub(super) async fn show(
     let query = TargetQuery::parse(request.query_string())?;
     let metric = query.metric.clone().unwrap_or_default();
     let (backend, now) = (backend(&of.base_url, prometheus, &of.pools), SystemTime::now());
-    let (summary, alerts, names, range) = futures_util::join!(
+    let (summary, alerts, names, range, stored) = futures_util::join!(
         client.summary(&backend),
         client.alerts(&backend, TIMEOUT),
         client.metric_names(&backend, now),
         client.range(&backend, &metric, now),
+        of.measure(std::slice::from_ref(&prometheus.instance_id)),
     );
     let (alerts, alerts_problem) = split(alerts);
     let (range, plot_problem) = split(range);
@@ -78,7 +79,13 @@ pub(super) async fn show(
     let brief = BriefSummary::new(&summary, alerts);
     let targets = summary.targets.as_deref().unwrap_or_default();
     let twin = PrometheusTwin {
-        facts: InstanceFacts::new(of, &table, prometheus, &brief),
+        facts: InstanceFacts::new(
+            of,
+            &table,
+            prometheus,
+            &brief,
+            stored.first().copied().flatten(),
+        ),
         target_list: TargetList::new(targets, &query, &table, &of.last),
         alerts: brief.alerts.map(AlertsTwin::new),
         plot: range.map(|range| PlotTwin::new(&metric, range)),

@@ -1,7 +1,7 @@
 //! Parameters of the page of a Prometheus: which targets and which metric it shows.
 
 use crate::{
-    http::query::Problem,
+    http::{query::Problem, ui::list::has_words},
     query::{MetricName, TargetHealth, TargetStatus},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -56,15 +56,21 @@ impl TargetQuery {
     }
 
     /// The targets that are in the state, and contain all words of the filter in any case.
-    pub(super) fn select<'a>(&self, targets: &'a [TargetStatus]) -> Vec<&'a TargetStatus> {
+    /// `shown_error` returns the error that the page shows of a failing target, which may be another
+    /// than that of Prometheus.
+    pub(super) fn select<'a>(
+        &self,
+        targets: &'a [TargetStatus],
+        shown_error: impl Fn(&TargetStatus) -> Option<String>,
+    ) -> Vec<&'a TargetStatus> {
         let words: Vec<_> = self.filter.split_whitespace().map(str::to_lowercase).collect();
         let matches = |target: &TargetStatus| {
             if words.is_empty() {
                 return true;
             }
             let TargetStatus { app, app_id, name, instance, error, .. } = target;
-            let text = format!("{app} {app_id} {name} {instance} {error}").to_lowercase();
-            words.iter().all(|word| text.contains(word))
+            let shown = shown_error(target).unwrap_or_default();
+            has_words(&format!("{app} {app_id} {name} {instance} {error} {shown}"), &words)
         };
         let in_state =
             targets.iter().filter(|it| self.health.is_none_or(|health| it.health == health));
@@ -152,8 +158,15 @@ mod tests {
 
     #[test]
     fn targets_are_selected_by_state_and_words() {
+        let down = TargetStatus {
+            error: "server returned HTTP status 502".to_owned(),
+            ..target("acme/prod/shop", "0", TargetHealth::Down)
+        };
+        let shown = |target: &TargetStatus| {
+            (!target.error.is_empty()).then(|| "connect: refused".to_owned())
+        };
         let targets = [
-            target("acme/prod/shop", "0", TargetHealth::Down),
+            down,
             target("acme/prod/shop", "1", TargetHealth::Up),
             target("acme/test/café", "0", TargetHealth::Up),
         ];
@@ -165,8 +178,11 @@ mod tests {
             ("q=CAF%C3%89", &[2]),
             ("q=guid&state=down", &[0]),
             ("q=no&state=up", &[]),
+            ("q=refused", &[0]),
+            ("q=502", &[0]),
+            ("q=refused&state=up", &[]),
         ] {
-            let selected = TargetQuery::parse(query).unwrap().select(&targets);
+            let selected = TargetQuery::parse(query).unwrap().select(&targets, shown);
             let expected: Vec<_> = expected.iter().map(|index| &targets[*index]).collect();
             assert_eq!(selected, expected, "{query}");
         }

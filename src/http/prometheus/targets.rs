@@ -1,14 +1,21 @@
 //! Targets on pages, with the reasons of failures that Scrapebroker knows.
 
-use super::{paging::Paging, target_query::TargetQuery};
+use super::target_query::TargetQuery;
 use crate::{
     discovery::{Endpoint, Snapshot},
-    http::{ui::format, urls},
+    domain::AppGuid,
+    http::{
+        ui::{format, list::Paging},
+        urls,
+    },
     query::{TargetHealth, TargetStatus},
-    scrape::{Explanation, Platform, ScrapeFailure, ScrapeHistory},
+    scrape::{Explanation, ScrapeFailure, ScrapeHistory},
 };
 use serde::Serialize;
 use std::{
+    cell::RefCell,
+    collections::HashMap,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -50,9 +57,10 @@ impl TargetList {
         table: &Snapshot,
         last: &ScrapeHistory,
     ) -> Self {
-        let selected = query.select(targets);
+        let failures = KnownFailures { table, last, apps: RefCell::default() };
+        let selected = query.select(targets, |target| failures.error_of(target));
         let paging = Paging::new(query.page, selected.len(), PER_PAGE);
-        let rows = paging.of(&selected).iter().map(|target| TargetRow::new(target, table, last));
+        let rows = paging.of(&selected).iter().map(|it| TargetRow::new(it, table, &failures));
         Self {
             matching: selected.len(),
             page: paging.page,
@@ -63,12 +71,9 @@ impl TargetList {
 }
 
 impl TargetRow {
-    fn new(target: &TargetStatus, table: &Snapshot, last: &ScrapeHistory) -> Self {
+    fn new(target: &TargetStatus, table: &Snapshot, failures: &KnownFailures<'_>) -> Self {
         let app = table.app(&target.app_id);
-        let failure = last_failure(target, table, last);
-        let explain = |failure: &Arc<ScrapeFailure>| {
-            app.as_ref().map(|found| failure.explain(Platform::of(&found.app.id)))
-        };
+        let explanation = failures.of(target).zip(app.as_ref());
         Self {
             app: target.app.clone(),
             app_id: target.app_id.clone(),
@@ -76,8 +81,9 @@ impl TargetRow {
             health: target.health.as_str(),
             last_scrape: target.last_scrape.as_ref().map(format::rfc3339),
             duration_seconds: target.duration.as_secs_f64(),
-            error: (!target.error.is_empty()).then(|| error_of(target, table, last)),
-            explanation: failure.as_ref().and_then(explain),
+            error: failures.error_of(target),
+            explanation: explanation
+                .map(|(failure, found)| format::explanation(&failure, found.app)),
             scraped_at: target.last_scrape,
             duration: target.duration,
             path: app.is_some().then(|| urls::app_path(&target.app_id)),
@@ -99,28 +105,58 @@ pub(in crate::http) fn error_of(
     target: &TargetStatus,
     table: &Snapshot,
     last: &ScrapeHistory,
-) -> String {
-    match last_failure(target, table, last) {
-        Some(failure) => failure.to_string(),
-        None => target.error.clone(),
+) -> Option<String> {
+    KnownFailures { table, last, apps: RefCell::default() }.error_of(target)
+}
+
+/// Finds the failures of Scrapebroker's last scrapes of targets. The instances of each app are
+/// indexed once, because an app may have thousands of targets.
+struct KnownFailures<'a> {
+    table: &'a Snapshot,
+    last: &'a ScrapeHistory,
+    apps: RefCell<HashMap<String, Option<KnownApp>>>,
+}
+
+struct KnownApp {
+    id: AppGuid,
+    /// Addresses by the names of targets, as in `/sd`: process type, and index or address.
+    addresses: HashMap<String, SocketAddr>,
+}
+
+impl KnownFailures<'_> {
+    /// None for a target that does not fail.
+    fn error_of(&self, target: &TargetStatus) -> Option<String> {
+        (!target.error.is_empty()).then(|| match self.of(target) {
+            Some(failure) => failure.to_string(),
+            None => target.error.clone(),
+        })
+    }
+
+    fn of(&self, target: &TargetStatus) -> Option<Arc<ScrapeFailure>> {
+        if target.error.is_empty() {
+            return None;
+        }
+        let mut apps = self.apps.borrow_mut();
+        if !apps.contains_key(&target.app_id) {
+            apps.insert(target.app_id.clone(), KnownApp::find(self.table, &target.app_id));
+        }
+        let app = apps.get(&target.app_id)?.as_ref()?;
+        self.last.of(&app.id, *app.addresses.get(&target.name)?)?.result.err()
     }
 }
 
-fn last_failure(
-    target: &TargetStatus,
-    table: &Snapshot,
-    last: &ScrapeHistory,
-) -> Option<Arc<ScrapeFailure>> {
-    if target.error.is_empty() {
-        return None;
+impl KnownApp {
+    fn find(table: &Snapshot, id: &str) -> Option<Self> {
+        let found = table.app(id)?;
+        let mut addresses = HashMap::new();
+        for endpoint in &found.endpoints {
+            let Endpoint { process_type, address, index, .. } = &***endpoint;
+            let by_address = format!("{process_type}/{address}");
+            let by_index = index.as_deref().map(|index| format!("{process_type}/{index}"));
+            for name in [Some(by_address), by_index].into_iter().flatten() {
+                addresses.entry(name).or_insert(*address);
+            }
+        }
+        Some(Self { id: found.app.id.clone(), addresses })
     }
-    let app = table.app(&target.app_id)?;
-    // The same format as in `/sd`: process type, and index or address.
-    let (process_type, which) = target.name.rsplit_once('/')?;
-    let is_it = |endpoint: &&Arc<Endpoint>| {
-        &*endpoint.process_type == process_type
-            && (endpoint.index.as_deref() == Some(which) || endpoint.address.to_string() == which)
-    };
-    let endpoint = app.endpoints.into_iter().find(is_it)?;
-    last.of(&app.app.id, endpoint.address)?.result.err()
 }

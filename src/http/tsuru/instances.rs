@@ -145,8 +145,8 @@ pub(super) async fn info(
         };
         if condition.problem.is_empty()
             && let Some(it) = summary.failing()
+            && let Some(error) = prometheus::error_of(it, &state.table.snapshot(), &state.last)
         {
-            let error = prometheus::error_of(it, &state.table.snapshot(), &state.last);
             condition.problem = format!("{} instance {}: {error}", it.app, it.instance);
         }
         lines.push(("Retention", prometheus.spec.retention.to_string()));

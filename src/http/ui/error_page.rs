@@ -1,10 +1,15 @@
-//! Errors as pages for browsers.
+//! Errors as pages for browsers, and as JSON.
 //!
 //! Handlers respond to errors with a line of text, for terminals and for Prometheus. A person who
-//! opened the address in a browser gets the same text as a page with navigation.
+//! opened the address in a browser gets the same text as a page with navigation. A client that
+//! prefers JSON gets `{"error": TEXT}`.
 
-use super::{Layout, Section, Viewer};
-use crate::http::{accept::first_media_type, base_path::BasePath, browser};
+use super::{Layout, Section, Viewer, format};
+use crate::http::{
+    accept::{first_media_type, prefers_json},
+    base_path::BasePath,
+    browser,
+};
 use actix_web::{
     HttpRequest,
     body::{BoxBody, MessageBody},
@@ -17,6 +22,7 @@ use actix_web::{
     web,
 };
 use askama::Template;
+use serde_json::json;
 
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -27,8 +33,44 @@ struct ErrorPage<'a> {
     status: u16,
 }
 
-/// Middleware that renders error texts as pages if the client prefers HTML. Requires [`BasePath`] as
-/// app data.
+/// The format of an error for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ErrorFormat {
+    Text,
+    Page,
+    Json,
+}
+
+impl ErrorFormat {
+    fn of(request: &HttpRequest) -> Self {
+        if first_media_type(request).eq_ignore_ascii_case("text/html") {
+            Self::Page
+        } else if prefers_json(request) {
+            Self::Json
+        } else {
+            Self::Text
+        }
+    }
+
+    /// The body in this format, and its type.
+    fn render(
+        self,
+        request: &HttpRequest,
+        status: StatusCode,
+        text: &str,
+    ) -> Option<(String, &'static str)> {
+        match self {
+            Self::Text => None,
+            Self::Page => Some((page(request, status, text)?, "text/html; charset=utf-8")),
+            Self::Json => {
+                Some((json!({ "error": text.trim_end() }).to_string(), "application/json"))
+            }
+        }
+    }
+}
+
+/// Middleware that renders error texts as pages or JSON, as the client prefers. Requires
+/// [`BasePath`] as app data.
 ///
 /// # Errors
 /// Returns errors of the wrapped service.
@@ -36,28 +78,30 @@ pub async fn render(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let wants_page = first_media_type(request.request()).eq_ignore_ascii_case("text/html");
+    let format = ErrorFormat::of(request.request());
     let response = next.call(request).await?;
     let status = response.status();
-    if !wants_page || !(status.is_client_error() || status.is_server_error()) || !is_text(&response)
-    {
+    let is_error = status.is_client_error() || status.is_server_error();
+    if format == ErrorFormat::Text || !is_error || !is_text(&response) {
         return Ok(response.map_into_boxed_body());
     }
     let (request, response) = response.into_parts();
     let (mut response, body) = response.into_parts();
-    let (body, is_page) = match body.try_into_bytes() {
-        Ok(text) => match page(&request, status, &String::from_utf8_lossy(&text)) {
-            Some(page) => (BoxBody::new(page), true),
-            None => (BoxBody::new(text), false),
+    let body = match body.try_into_bytes() {
+        Ok(text) => match format.render(&request, status, &String::from_utf8_lossy(&text)) {
+            Some((rendered, content_type)) => {
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+                headers.append(VARY, HeaderValue::from_static("Accept"));
+                if format == ErrorFormat::Page {
+                    headers.insert(CONTENT_SECURITY_POLICY, browser::PAGES);
+                }
+                BoxBody::new(rendered)
+            }
+            None => BoxBody::new(text),
         },
-        Err(body) => (BoxBody::new(body), false),
+        Err(body) => BoxBody::new(body),
     };
-    if is_page {
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        headers.insert(CONTENT_SECURITY_POLICY, browser::PAGES);
-        headers.append(VARY, HeaderValue::from_static("Accept"));
-    }
     Ok(ServiceResponse::new(request, response.set_body(body)))
 }
 

@@ -1,5 +1,9 @@
 //! Values as text for people. Templates pass variables as references.
 
+use crate::{
+    domain::App,
+    scrape::{Explanation, Platform, ScrapeFailure},
+};
 use std::{
     fmt::Display,
     time::{Duration, SystemTime},
@@ -22,6 +26,15 @@ pub fn text(text: &str) -> String {
 /// Splits a text at backticks. Parts between two of them are commands.
 pub fn commands(text: &str) -> impl Iterator<Item = (bool, &str)> {
     text.split('`').enumerate().map(|(index, part)| (index % 2 == 1, part))
+}
+
+/// What a failure of an app's instance means, and what to do about it, with commands for the app.
+pub fn explanation(failure: &ScrapeFailure, app: &App) -> Explanation {
+    let explanation = failure.explain(Platform::of(&app.id));
+    match &*app.name {
+        "" => explanation,
+        name => explanation.for_app(shell_word(name)),
+    }
 }
 
 /// A word of a shell command. Control characters are replaced, because a terminal would interpret

@@ -17,6 +17,10 @@ pub struct PlotSeries {
     pub points: Vec<(SystemTime, Option<f64>)>,
 }
 
+/// The number of failing instances at each time.
+#[derive(Clone, Debug)]
+pub struct FailingInstances(pub Vec<(SystemTime, usize)>);
+
 /// How values are written.
 #[derive(Clone, Copy, Debug)]
 pub enum PlotUnit {
@@ -30,6 +34,8 @@ pub struct Plot {
     /// For people who do not see the drawing.
     pub summary: String,
     pub lines: Vec<PlotLine>,
+    /// Minimum, maximum and last number of failing instances, if each line summarizes many.
+    pub failing: Option<[String; 3]>,
     /// Horizontal positions of failures.
     pub failures: Vec<String>,
     /// The value at the upper edge. The lower edge is 0.
@@ -68,6 +74,37 @@ impl PlotUnit {
 impl Plot {
     /// Draws the series. Returns `None` if there are fewer than two points in time to connect.
     pub fn new(title: &str, series: &[PlotSeries], unit: PlotUnit) -> Option<Self> {
+        let failed = series.iter().flat_map(|it| &it.points).filter(|(_, value)| value.is_none());
+        let failed: Vec<_> = failed.map(|(at, _)| *at).collect();
+        let failures = format!("{} failures", failed.len());
+        Self::draw(title, series, unit, &failed, &failures)
+    }
+
+    /// Draws series that summarize many instances.
+    pub fn with_failing_instances(
+        title: &str,
+        series: &[PlotSeries],
+        FailingInstances(failing): &FailingInstances,
+        unit: PlotUnit,
+    ) -> Option<Self> {
+        let failed: Vec<_> = failing.iter().filter(|(_, it)| *it > 0).map(|(at, _)| *at).collect();
+        let counts = || failing.iter().map(|(_, count)| *count);
+        let range = [counts().min()?, counts().max()?, counts().next_back()?];
+        let failures = match range[1] {
+            0 => "no failures".to_owned(),
+            most => format!("at most {} failing", format::counted(most, "instance")),
+        };
+        let plot = Self::draw(title, series, unit, &failed, &failures)?;
+        Some(Self { failing: Some(range.map(|count| count.to_string())), ..plot })
+    }
+
+    fn draw(
+        title: &str,
+        series: &[PlotSeries],
+        unit: PlotUnit,
+        failed: &[SystemTime],
+        failures: &str,
+    ) -> Option<Self> {
         let times = || series.iter().flat_map(|it| &it.points).map(|(at, _)| *at);
         let (from, to) = (times().min()?, times().max()?);
         let span = to.duration_since(from).ok().filter(|span| !span.is_zero())?;
@@ -75,28 +112,22 @@ impl Plot {
         let highest = finite().fold(0.0_f64, f64::max);
         let lowest = finite().fold(0.0_f64, f64::min);
         let frame = Frame { from, span, lowest, highest };
-        let failures: Vec<_> = series
-            .iter()
-            .flat_map(|it| &it.points)
-            .filter(|(_, value)| value.is_none())
-            .map(|(at, _)| format!("{:.1}", frame.x(*at)))
-            .collect();
         let lines: Vec<_> =
             series.iter().enumerate().map(|(index, it)| line(it, index, &frame, unit)).collect();
-        let summary = match finite().next() {
-            None => format!("no values, {} failures", failures.len()),
+        let values = match finite().next() {
+            None => "no values".to_owned(),
             Some(_) => format!(
-                "{} to {}, {} failures",
+                "{} to {}",
                 unit.text(finite().fold(f64::INFINITY, f64::min)),
                 unit.text(finite().fold(f64::NEG_INFINITY, f64::max)),
-                failures.len()
             ),
         };
         Some(Self {
             title: title.to_owned(),
-            summary,
+            summary: format!("{values}, {failures}"),
             lines,
-            failures,
+            failing: None,
+            failures: failed.iter().map(|at| format!("{:.1}", frame.x(*at))).collect(),
             maximum: unit.text(highest),
             from: format::time_of_day(&from),
             to: format!("{} UTC", format::time_of_day(&to)),

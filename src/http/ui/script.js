@@ -19,31 +19,36 @@
   };
   setInterval(updateTimes, 10000);
 
-  // Gets a page and replaces one element of this page by the same element of that one.
+  // Gets a page, and replaces elements of this page by those with the same ids of that one.
   let running = null;
-  const replace = async (address, id, options) => {
+  const replace = async (address, ids) => {
     running?.abort();
     const own = new AbortController();
     running = own;
-    const target = document.getElementById(id);
-    target.setAttribute("aria-busy", "true");
+    const targets = ids.map((id) => document.getElementById(id));
+    for (const target of targets) target.setAttribute("aria-busy", "true");
     try {
-      const response = await fetch(address, { ...options, headers: { Accept: "text/html" }, signal: own.signal });
+      const response = await fetch(address, { headers: { Accept: "text/html" }, signal: own.signal });
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      const replacement = page.getElementById(id);
-      const text = page.getElementById("status")?.textContent;
-      if (own.signal.aborted) return null;
-      if (replacement) target.replaceChildren(...replacement.childNodes);
-      if (status()) status().textContent = replacement ? text : page.querySelector("main")?.textContent.trim() ?? "The request failed.";
-      showCopyButtons();
-      return response;
+      if (own.signal.aborted) return false;
+      for (const target of targets) {
+        const replacement = page.getElementById(target.id);
+        if (replacement) target.replaceChildren(...replacement.childNodes);
+      }
+      say(page.getElementById("status")?.textContent ?? problemOf(page));
+      addCopyButtons();
+      return true;
     } catch (error) {
-      if (error.name !== "AbortError" && status()) status().textContent = "Scrapebroker does not respond.";
-      return null;
+      if (error.name !== "AbortError") say("Scrapebroker does not respond.");
+      return false;
     } finally {
-      if (running === own) target.removeAttribute("aria-busy");
+      if (running === own) for (const target of targets) target.removeAttribute("aria-busy");
     }
   };
+  const say = (text) => {
+    if (status()) status().textContent = text;
+  };
+  const problemOf = (page) => page.querySelector("main")?.textContent.trim() ?? "The request failed.";
 
   // A filter that is applied while it is typed.
   for (const form of document.querySelectorAll("form[data-live]")) {
@@ -52,7 +57,7 @@
       clearTimeout(timer);
       const address = url(new URL(form.action).pathname);
       address.search = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== "")).toString();
-      if (await replace(address, form.dataset.live)) history.replaceState(null, "", address);
+      if (await replace(address, [form.dataset.live])) history.replaceState(null, "", address);
     };
     form.addEventListener("input", () => {
       clearTimeout(timer);
@@ -64,21 +69,44 @@
     });
   }
 
-  // "Scrape now" without leaving the page.
+  // "Scrape now" without leaving the page. Then everything that it changes is shown anew.
+  const scrape = async (action) => {
+    const response = await fetch(action, { method: "POST", headers: { Accept: "text/html" }, redirect: "manual" });
+    // The redirect leads to this page.
+    if (response.type === "opaqueredirect" || response.ok) return null;
+    return problemOf(new DOMParser().parseFromString(await response.text(), "text/html"));
+  };
   for (const form of document.querySelectorAll("form[data-scrape]")) {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const button = form.querySelector("button");
       button.disabled = true;
-      if (status()) status().textContent = "Scraping all instances …";
-      await replace(url(new URL(form.action).pathname), form.dataset.scrape, { method: "POST" });
+      say("Scraping all instances …");
+      const problem = await scrape(url(new URL(form.action).pathname)).catch(() => "Scrapebroker does not respond.");
+      if (problem) {
+        say(problem);
+      } else {
+        const refreshed = [...document.querySelectorAll("[data-refresh]")].map((element) => element.id);
+        await replace(url(location.pathname + location.search), refreshed);
+      }
       button.disabled = false;
       button.focus();
     });
   }
 
-  const showCopyButtons = () => {
-    for (const button of document.querySelectorAll("button.copy[hidden]")) button.hidden = false;
+  // A button that copies the snippet above it.
+  const addCopyButtons = () => {
+    for (const snippet of document.querySelectorAll("main pre[aria-label]:not(.has-copy)")) {
+      snippet.classList.add("has-copy");
+      const [button, name] = [document.createElement("button"), document.createElement("span")];
+      button.type = "button";
+      button.className = "copy";
+      name.className = "hidden-text";
+      name.textContent = ` “${snippet.getAttribute("aria-label")}”`;
+      button.append("Copy", name);
+      button.addEventListener("click", () => show(button, snippet));
+      snippet.after(button);
+    }
   };
   const copy = async (element) => {
     try {
@@ -93,11 +121,16 @@
       return copied;
     }
   };
-  document.addEventListener("click", async (event) => {
-    const button = event.target.closest("button.copy");
-    if (!button) return;
-    const copied = await copy(document.getElementById(button.dataset.copy));
-    if (status()) status().textContent = copied ? "Copied." : "The text is selected: copy it with the keyboard.";
-  });
-  showCopyButtons();
+  const show = async (button, snippet) => {
+    const copied = await copy(snippet);
+    const label = button.firstChild;
+    label.data = copied ? "Copied" : "Selected: copy it with the keyboard";
+    document.getElementById("copied").textContent = label.data;
+    clearTimeout(button.timer);
+    button.timer = setTimeout(() => {
+      label.data = "Copy";
+      document.getElementById("copied").textContent = "";
+    }, 2000);
+  };
+  addCopyButtons();
 })();

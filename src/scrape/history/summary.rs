@@ -1,6 +1,7 @@
 //! Summaries of the last scrapes of apps.
 
 use super::{LastScrape, ScrapeFailure, ScrapedBy};
+use crate::domain::AppGuid;
 use std::{
     cmp::Reverse,
     net::SocketAddr,
@@ -70,26 +71,64 @@ impl AppSummary {
 }
 
 /// The last scrapes of all apps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScrapeTotals {
     /// Number of instances whose last scrape succeeded.
     pub up: usize,
     /// Number of instances whose last scrape failed.
     pub failing: usize,
-    /// Number of apps whose scraped instances all fail.
-    pub apps_down: usize,
-    /// Number of apps with working and failing instances.
-    pub apps_degraded: usize,
+    /// Number of apps whose scraped instances all work.
+    pub apps_up: usize,
+    /// Apps whose scraped instances all fail.
+    pub apps_down: AppCount,
+    /// Apps with working and failing instances.
+    pub apps_degraded: AppCount,
+}
+
+/// Number of examples in an [`AppCount`].
+const EXAMPLES: usize = 3;
+
+/// Number of apps in one state, with some of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppCount {
+    pub count: usize,
+    /// The apps with the lowest ids, at most three.
+    pub examples: Vec<AppGuid>,
+}
+
+impl AppCount {
+    fn add(&mut self, app: &AppGuid) {
+        self.count += 1;
+        let position = self.examples.partition_point(|other| other < app);
+        if position < EXAMPLES {
+            self.examples.insert(position, app.clone());
+            self.examples.truncate(EXAMPLES);
+        }
+    }
 }
 
 impl ScrapeTotals {
-    pub(super) fn add(&mut self, app: &AppSummary) {
+    pub(super) fn add(&mut self, id: &AppGuid, app: &AppSummary) {
         self.up += app.up as usize;
         self.failing += app.failing as usize;
         match (app.up, app.failing) {
-            (_, 0) => {}
-            (0, _) => self.apps_down += 1,
-            _ => self.apps_degraded += 1,
+            (_, 0) => self.apps_up += 1,
+            (0, _) => self.apps_down.add(id),
+            _ => self.apps_degraded.add(id),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_a_count_do_not_depend_on_the_order() {
+        let ids = ["d", "b", "e", "a", "c"].map(|id| id.parse::<AppGuid>().unwrap());
+        let mut count = AppCount::default();
+        ids.iter().for_each(|id| count.add(id));
+        let examples: Vec<_> = count.examples.iter().map(AppGuid::as_str).collect();
+        assert_eq!((count.count, examples), (5, vec!["a", "b", "c"]));
     }
 }

@@ -99,7 +99,14 @@ fn a_summary_counts_the_last_scrape_of_each_instance() {
     let all = history.summaries();
     assert_eq!(all.len(), 2);
     assert_eq!((all[&guid("b")].up, all[&guid("b")].failing), (0, 1));
-    let totals = ScrapeTotals { up: 1, failing: 3, apps_down: 1, apps_degraded: 1 };
+    let count = |app| AppCount { count: 1, examples: vec![guid(app)] };
+    let totals = ScrapeTotals {
+        up: 1,
+        failing: 3,
+        apps_up: 0,
+        apps_down: count("b"),
+        apps_degraded: count("a"),
+    };
     assert_eq!(history.totals(), totals);
 }
 
@@ -188,7 +195,7 @@ fn threads_record_and_read_at_the_same_time() {
             });
         }
     });
-    let totals = ScrapeTotals { up: 8, failing: 8, apps_down: 0, apps_degraded: 8 };
-    assert_eq!(history.totals(), totals);
+    let totals = history.totals();
+    assert_eq!((totals.up, totals.failing, totals.apps_degraded.count), (8, 8, 8));
     assert_eq!(history.points(&guid("app-0"), address(1)).len(), 50);
 }

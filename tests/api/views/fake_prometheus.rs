@@ -28,7 +28,8 @@ pub(super) async fn fake_prometheus(app: &str, text: &str) -> Instance {
 }
 
 fn metrics() -> String {
-    let usage = "prometheus_tsdb_storage_blocks_bytes 536870912\n\
+    let usage = "prometheus_tsdb_storage_blocks_bytes 402653184\n\
+        prometheus_tsdb_wal_storage_size_bytes 134217728\n\
         prometheus_tsdb_head_series 1200\nprocess_resident_memory_bytes 268435456\n";
     history(Duration::from_secs(3600)) + usage
 }

@@ -106,6 +106,26 @@ async fn failed_instances_are_explained() {
 }
 
 #[actix_web::test]
+async fn many_failing_instances_are_explained_once() {
+    let good = Instance::with_metrics("a 1\n").await;
+    let failing = (1..=40).map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)));
+    let routes = RouteFile::of_addresses(std::iter::once(good.address).chain(failing));
+    let app = spawn_app(&[routes.setting()]).await;
+    for path in [PAGE, "/apps/app-guid"] {
+        let page = app.get_with(path, &[HTML]).await.text();
+        assert!(page.contains("</span> 40 instances</span>: <strong>connect</strong>"), "{page}");
+        assert_eq!(page.matches("No process accepts connections").count(), 1, "{path}");
+        assert!(page.contains("<summary>The 40 instances</summary>"), "{page}");
+        assert!(page.contains("cf logs &#39;app&#39; --recent"), "{page}");
+        if path == PAGE {
+            let (numbers, failures) =
+                (page.find("Samples of all"), page.find("Why instances fail"));
+            assert!(numbers.unwrap() < failures.unwrap(), "numbers come first");
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_view_needs_what_a_scrape_needs_and_sends_nothing_of_the_browser() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
@@ -162,7 +182,7 @@ async fn the_page_is_sound_on_phones_and_screens_in_both_color_schemes() {
     let routes = RouteFile::of_app([&instance, &other, &failing]);
     let app = spawn_app(&[routes.setting()]).await;
     let (host, browser) = (app.address.to_string(), Browser::start().await);
-    for (width, scheme) in [(390, Scheme::Light), (1280, Scheme::Dark)] {
+    for (width, scheme) in [(390, Scheme::Light), (800, Scheme::Light), (1280, Scheme::Dark)] {
         browser.emulate(width, scheme).await;
         for path in [PAGE, "/apps/app-guid"] {
             browser.open(&app.url(path)).await;

@@ -95,6 +95,24 @@ async fn the_page_of_a_prometheus_shows_usage_alerts_targets_and_a_plot() {
     }
 }
 
+/// Before its first block all samples are in the log, whose size Prometheus 2.42 does not export.
+#[actix_web::test]
+async fn the_size_of_stored_data_is_unknown_without_the_size_of_the_log() {
+    let metrics = "prometheus_tsdb_storage_blocks_bytes 0\nprometheus_tsdb_head_series 12\n";
+    let (fixture, old) = (Fixture::start().await, Instance::with_metrics(metrics).await);
+    fixture.instance("old", &[server(0, &format!("http://{}", old.address))]).await;
+    let authorization = basic(USER, PASSWORD);
+    let get = async |path, accept| {
+        fixture.app.get_with(path, &[("Authorization", authorization.as_str()), accept]).await
+    };
+    let shown = get("/prometheus/old/", JSON).await.json();
+    assert_eq!((&shown["storage_bytes"], &shown["series"]), (&Value::Null, &json!(12)));
+    let page = get("/prometheus/old/", HTML).await.text();
+    assert!(page.contains("unknown <span class=\"detail\">(this version of Prometheus"), "{page}");
+    let list = get("/prometheus", JSON).await.json();
+    assert_eq!(list["instances"][0]["storage_bytes"], Value::Null, "{list}");
+}
+
 #[actix_web::test]
 async fn targets_are_filtered_and_paged_and_a_metric_is_selected() {
     let servers = Servers::start().await;
@@ -103,6 +121,9 @@ async fn targets_are_filtered_and_paged_and_a_metric_is_selected() {
         ("?state=up&page=2", 121, "210"),
         ("?page=99", 123, "199"),
         ("?q=deadline", 1, "7"),
+        // The error that the page shows, and that of Prometheus.
+        ("?q=status_5xx", 1, "1"),
+        ("?q=502", 1, "1"),
         ("?q=SHOP+web%2F0", 1, "0"),
         ("?q=nothing", 0, ""),
     ] {

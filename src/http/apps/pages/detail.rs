@@ -4,6 +4,7 @@ mod plots;
 
 use super::{
     AppPages,
+    failures::{Failure, FailureGroups},
     snippets::{QuerySource, Snippet, SnippetContext},
     visible_app,
 };
@@ -16,17 +17,22 @@ use crate::{
         apps::{
             Apps, AppsError,
             description::{AppDescription, HistoryPoint, InstanceDescription, describe_app},
+            request::BadRequest,
         },
-        ui::{self, Layout, Section, Viewer, format, plot::Plot},
-        urls::{self, prometheus_path},
+        ui::{
+            self, Layout, Section, Viewer, format,
+            list::{BadParameter, ListParameters, ListState, Paging, StateLink, has_words},
+            plot::Plot,
+        },
+        urls::{self, instance_path, prometheus_path},
     },
-    scrape::{ScrapeHistory, ScrapedBy},
+    scrape::{ScrapePoint, ScrapedBy},
 };
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
+use plots::InstanceHistory;
 use serde::Serialize;
 use std::{net::IpAddr, time::SystemTime};
-use url::form_urlencoded;
 
 /// Number of instances on one page.
 const PER_PAGE: usize = 100;
@@ -38,12 +44,11 @@ struct DetailPage<'a> {
     path: String,
     twin: &'a DetailTwin,
     counts: InstanceCounts,
-    selected: Option<InstanceState>,
+    failures: FailureGroups,
+    parameters: &'a InstanceParameters,
+    shown: &'a ShownInstances,
     /// The instances of this page of the list, failing ones first.
     instances: Vec<&'a InstanceDescription>,
-    matching: usize,
-    page: usize,
-    pages: usize,
     scraped_at: Option<SystemTime>,
     plots: Vec<Plot>,
 }
@@ -80,8 +85,10 @@ struct BoundPrometheus {
     url: String,
 }
 
+type InstanceParameters = ListParameters<InstanceState>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum InstanceState {
+pub(super) enum InstanceState {
     Failing,
     Up,
     Unscraped,
@@ -93,6 +100,14 @@ struct InstanceCounts {
     up: usize,
     failing: usize,
     unscraped: usize,
+}
+
+/// The query of the page that shows the same part of the instances as this request.
+///
+/// # Errors
+/// Returns an error for wrong parameters.
+pub(super) fn list_query(request: &HttpRequest) -> Result<String, BadParameter> {
+    Ok(InstanceParameters::parse(request.query_string())?.query(&[]))
 }
 
 pub(super) fn respond(
@@ -108,12 +123,20 @@ pub(super) fn respond(
     let active = apps.binding_for(caller, id.as_str());
     let mut app = describe_app(table, &found, active.as_deref(), &apps.scrapes.history);
     app.instances.sort_by_key(|it| state(it) != InstanceState::Failing);
-    let selection = Selection::parse(request.query_string());
-    let shown = selection.shown(&app.instances);
+    let parameters = InstanceParameters::parse(request.query_string()).map_err(BadRequest::from)?;
+    let shown = ShownInstances::of(&app.instances, &parameters);
+    let history = |address: &str| -> Vec<ScrapePoint> {
+        let address = address.parse();
+        address.map(|address| apps.scrapes.history.points(id, address)).unwrap_or_default()
+    };
     for index in &shown.positions {
         let instance = &mut app.instances[*index];
-        instance.history = history(&apps.scrapes.history, id, &instance.address);
+        instance.history = history(&instance.address).into_iter().map(HistoryPoint).collect();
     }
+    let with_history = |it: &InstanceDescription| InstanceHistory {
+        name: it.name(),
+        points: history(&it.address),
+    };
     let summary = apps.scrapes.history.summary(id);
     let scraped_by = summary.as_ref().map(|it| &*it.scraped_by);
     let is_authorized = caller.is_authorized_for(found.app);
@@ -129,21 +152,15 @@ pub(super) fn respond(
         layout: Layout::new(pages.base_url.path(), Section::Apps, Viewer::of(caller)),
         path: pages.path_of(id.as_str()),
         counts: InstanceCounts::of(&twin.app.instances),
-        selected: selection.state,
+        failures: failures(&twin.app.instances),
+        parameters: &parameters,
+        shown: &shown,
         instances: shown.positions.iter().map(|index| &twin.app.instances[*index]).collect(),
-        matching: shown.matching,
-        page: shown.page,
-        pages: shown.pages,
         scraped_at: summary.as_ref().map(|it| it.at),
-        plots: plots::plots(&twin.app.instances),
+        plots: plots::plots(twin.app.instances.iter().map(with_history).collect()),
         twin: &twin,
     };
     Ok(ui::respond(request, &detail, &twin))
-}
-
-fn history(last: &ScrapeHistory, id: &AppGuid, address: &str) -> Vec<HistoryPoint> {
-    let points = address.parse().map(|address| last.points(id, address)).unwrap_or_default();
-    points.into_iter().map(HistoryPoint).collect()
 }
 
 /// The dedicated Prometheus servers to which the app is bound.
@@ -202,56 +219,54 @@ impl ScraperDescription {
 }
 
 /// The part of the instances that is shown.
-struct Selection {
-    state: Option<InstanceState>,
-    page: usize,
-}
-
-impl Selection {
-    /// Unknown values select everything: these parameters are only links of the page.
-    fn parse(query: &str) -> Self {
-        let mut selection = Self { state: None, page: 1 };
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*name {
-                "state" => {
-                    selection.state =
-                        InstanceState::ALL.into_iter().find(|state| state.as_str() == value);
-                }
-                "page" => selection.page = value.parse().unwrap_or(1),
-                _ => {}
-            }
-        }
-        selection
-    }
-
-    fn shown(&self, instances: &[InstanceDescription]) -> ShownInstances {
-        let matches =
-            |it: &InstanceDescription| self.state.is_none_or(|wanted| state(it) == wanted);
-        let matching = instances.iter().enumerate().filter(|(_, it)| matches(it));
-        let matching: Vec<_> = matching.map(|(index, _)| index).collect();
-        let pages = matching.len().div_ceil(PER_PAGE).max(1);
-        let page = self.page.clamp(1, pages);
-        let positions = matching.iter().skip((page - 1) * PER_PAGE).take(PER_PAGE);
-        ShownInstances {
-            positions: positions.copied().collect(),
-            matching: matching.len(),
-            page,
-            pages,
-        }
-    }
-}
-
-/// The instances of one page of the list.
 struct ShownInstances {
     positions: Vec<usize>,
     /// Number of instances on all pages.
     matching: usize,
-    page: usize,
-    pages: usize,
+    paging: Paging,
 }
 
-impl InstanceState {
-    const ALL: [Self; 3] = [Self::Failing, Self::Up, Self::Unscraped];
+impl ShownInstances {
+    fn of(instances: &[InstanceDescription], parameters: &InstanceParameters) -> Self {
+        let words = parameters.words();
+        let is_shown = |it: &InstanceDescription| {
+            parameters.state.is_none_or(|wanted| state(it) == wanted)
+                && (words.is_empty() || has_words(&searched(it), &words))
+        };
+        let matching = instances.iter().enumerate().filter(|(_, it)| is_shown(it));
+        let matching: Vec<_> = matching.map(|(index, _)| index).collect();
+        let paging = Paging::new(parameters.page, matching.len(), PER_PAGE);
+        Self { positions: paging.of(&matching).to_vec(), matching: matching.len(), paging }
+    }
+}
+
+/// The text of an instance that a filter searches.
+fn searched(instance: &InstanceDescription) -> String {
+    let InstanceDescription { address, availability_zone, last_scrape, .. } = instance;
+    let (error, detail) = match last_scrape {
+        Some(last) => (last.error.unwrap_or_default(), last.detail.as_deref().unwrap_or_default()),
+        None => ("", ""),
+    };
+    let zone = availability_zone.as_deref().unwrap_or_default();
+    format!("{} {address} {zone} {error} {detail}", instance.name())
+}
+
+fn failures(instances: &[InstanceDescription]) -> FailureGroups {
+    FailureGroups::of(instances.iter().filter_map(failure))
+}
+
+fn failure(instance: &InstanceDescription) -> Option<Failure<'_>> {
+    let last = instance.last_scrape.as_ref()?;
+    Some(Failure {
+        instance: instance.name(),
+        reason: last.error?,
+        detail: last.detail.as_deref().unwrap_or_default(),
+        explanation: last.explanation.clone()?,
+    })
+}
+
+impl ListState for InstanceState {
+    const ALL: &'static [Self] = &[Self::Failing, Self::Up, Self::Unscraped];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -316,13 +331,39 @@ impl DetailPage<'_> {
             status.push_str(&format!(", {unscraped} not scraped"));
         }
         status.push('.');
+        if !self.parameters.filter.is_empty() {
+            let matching = format::counted(self.shown.matching, "instance");
+            status.push_str(&format!(" The filter shows {matching}."));
+        }
         status
     }
 
-    fn page_link(&self, page: usize) -> String {
-        match self.selected {
-            Some(state) => format!("?state={}&page={page}#instances", state.as_str()),
-            None => format!("?page={page}#instances"),
-        }
+    fn states(&self) -> Vec<StateLink> {
+        let count =
+            |state: Option<_>| state.map_or(self.counts.all, |state| self.counts.of_state(state));
+        self.parameters.state_links(count, list_link)
     }
+
+    fn page_link(&self, page: usize) -> String {
+        list_link(&self.parameters.with_page(page))
+    }
+
+    /// Path of a scrape that leads back to the same part of the list.
+    fn scrape_path(&self) -> String {
+        format!("{}/scrape{}", self.path, self.parameters.query(&[]))
+    }
+
+    /// Path of the metrics of one instance.
+    fn metrics_path(&self, instance: &InstanceDescription) -> String {
+        let InstanceDescription { index, address, process_type, .. } = instance;
+        let app = self.twin.app.label("app_id");
+        let site = self.layout.site;
+        let path = instance_path(app, index.as_deref().unwrap_or(address), process_type);
+        format!("{site}{path}")
+    }
+}
+
+/// A relative link to a part of the instances.
+fn list_link(parameters: &InstanceParameters) -> String {
+    format!("{}#instances", parameters.query(&[]))
 }

@@ -6,7 +6,11 @@ mod differences;
 mod query;
 mod twin;
 
-use super::{AppPages, scrape_now};
+use super::{
+    AppPages,
+    failures::{Failure, FailureGroups},
+    scrape_now,
+};
 use crate::{
     domain::{App, AppGuid},
     http::{
@@ -15,7 +19,7 @@ use crate::{
         ui::{self, Layout, Section, Viewer, format},
         urls::app_path,
     },
-    scrape::{Inspected, Platform, ScrapeClient},
+    scrape::{FailedInstance, Inspected, ScrapeClient},
 };
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
@@ -44,6 +48,7 @@ struct MetricsPage<'a> {
     path: String,
     query: MetricsQuery,
     inspected: &'a Inspected,
+    failures: FailureGroups,
     twin: &'a MetricsTwin<'a>,
     families: Vec<FamilyRow<'a>>,
     labels: &'a [LabelReport],
@@ -72,7 +77,7 @@ pub(super) async fn respond(
     let (app, plan) = scrape_now::plan(apps, caller, id, &scrape_request)?;
     let mut inspected = apps.scrapes.inspect(client, plan, &scrape_request).await?;
     query.order.sort(&mut inspected.report.families);
-    let twin = MetricsTwin::new(&inspected, &query, id);
+    let twin = MetricsTwin::new(&inspected, &query, &app);
     let families = inspected.report.families.iter().take(MAX_FAMILIES);
     let labels = &inspected.report.labels;
     let page = MetricsPage {
@@ -81,11 +86,22 @@ pub(super) async fn respond(
         path: format!("{}{}", pages.base_url.path(), app_path(id.as_str())),
         query,
         inspected: &inspected,
+        failures: failures(&inspected, &app),
         twin: &twin,
         families: families.map(|family| FamilyRow::new(family, &inspected)).collect(),
         labels: labels.get(..MAX_LABELS).unwrap_or(labels),
     };
     Ok(ui::respond(request, &page, &twin))
+}
+
+fn failures(inspected: &Inspected, app: &App) -> FailureGroups {
+    let failures = inspected.failures.iter().map(|FailedInstance { name, failure }| Failure {
+        instance: name.clone(),
+        reason: failure.reason.as_str(),
+        detail: &failure.detail,
+        explanation: format::explanation(failure, app),
+    });
+    FailureGroups::of(failures)
 }
 
 impl<'a> FamilyRow<'a> {
@@ -136,10 +152,6 @@ impl MetricsPage<'_> {
             format::count(samples as u64),
             format::size(&(bytes as u64))
         )
-    }
-
-    fn platform(&self) -> Platform {
-        Platform::of(&self.app.id)
     }
 
     fn order_link(&self, order: &FamilyOrder) -> String {

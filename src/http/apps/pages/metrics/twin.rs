@@ -2,8 +2,9 @@
 
 use super::{MAX_FAMILIES, MAX_LABELS, SECONDS_PER_DAY, query::MetricsQuery};
 use crate::{
-    domain::AppGuid,
-    scrape::{Explanation, FailedInstance, Inspected, InspectedInstance, Platform, merge_changes},
+    domain::App,
+    http::ui::format,
+    scrape::{Explanation, FailedInstance, Inspected, InspectedInstance, merge_changes},
 };
 use exposition::{FamilyReport, LabelReport};
 use serde::Serialize;
@@ -76,17 +77,16 @@ struct LabelTwin<'a> {
 }
 
 impl<'a> MetricsTwin<'a> {
-    pub(super) fn new(inspected: &'a Inspected, query: &MetricsQuery, id: &'a AppGuid) -> Self {
+    pub(super) fn new(inspected: &'a Inspected, query: &MetricsQuery, app: &'a App) -> Self {
         let Inspected { report, instances, failures, stats } = inspected;
         let answered = instances.len();
-        let platform = Platform::of(id);
         let changes = merge_changes(stats).into_iter().filter(|(_, number)| *number > 0);
         Self {
-            app_id: id.as_str(),
+            app_id: app.id.as_str(),
             instances: instances
                 .iter()
                 .map(InstanceTwin::answered)
-                .chain(failures.iter().map(|failed| InstanceTwin::failed(failed, platform)))
+                .chain(failures.iter().map(|failed| InstanceTwin::failed(failed, app)))
                 .collect(),
             samples: report.samples,
             size_bytes: instances.iter().map(|instance| instance.bytes).sum(),
@@ -127,7 +127,7 @@ impl<'a> InstanceTwin<'a> {
         }
     }
 
-    fn failed(FailedInstance { name, failure }: &'a FailedInstance, platform: Platform) -> Self {
+    fn failed(FailedInstance { name, failure }: &'a FailedInstance, app: &App) -> Self {
         Self {
             name,
             samples: None,
@@ -135,7 +135,7 @@ impl<'a> InstanceTwin<'a> {
             format: None,
             error: Some(failure.reason.as_str()),
             detail: Some(&failure.detail),
-            explanation: Some(failure.explain(platform)),
+            explanation: Some(format::explanation(failure, app)),
         }
     }
 }
