@@ -183,8 +183,8 @@ async fn a_real_prometheus_stores_native_histograms_and_exemplars() {
             (found.len() == quantiles && found.iter().all(|it| value(it) > 0.0)).then_some(found)
         })
         .await;
-        // Jobs take up to three seconds.
-        assert!(found.iter().all(|result| value(result) < 3.3), "{found:?}");
+        // Jobs take less than five seconds, and a native bucket is at most 10 % wide.
+        assert!(found.iter().all(|result| value(result) < 5.5), "{found:?}");
         // The classic buckets and the native histogram are series of different names.
         let has_buckets =
             format!("count({{__name__=~\"demo_job_.+_bucket\",{selector}}}) or vector(0)");
