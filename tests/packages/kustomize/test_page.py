@@ -71,6 +71,37 @@ class PageTest(unittest.TestCase):
             raise AssertionError(done.stdout + done.stderr)
         cls.found = manifests.objects(cls.output.read_text())
 
+    def test_the_pod_with_a_shell_uses_the_volume_of_the_installation(self):
+        pod = yaml.safe_load((support.ROOT / "deploy/kubernetes/volume-shell.yaml").read_text())
+        manifests.validate([pod])
+        installed = manifests.only(self.found, "StatefulSet")
+        (claim,) = installed["spec"]["volumeClaimTemplates"]
+        names = (claim["metadata"]["name"], installed["metadata"]["name"])
+        (volume,) = pod["spec"]["volumes"]
+        self.assertEqual("-".join(names) + "-0", volume["persistentVolumeClaim"]["claimName"])
+        self.assertEqual(installed["metadata"]["namespace"], pod["metadata"]["namespace"])
+        # The files belong to the user of the program, whose group may write on the volume.
+        own = manifests.pod(self.found)["securityContext"]
+        shell = pod["spec"]["securityContext"]
+        for key in ["runAsUser", "runAsGroup", "fsGroup", "runAsNonRoot", "seccompProfile"]:
+            self.assertEqual(own[key], shell[key], key)
+        (container,) = pod["spec"]["containers"]
+        own = manifests.container(self.found)["securityContext"]
+        for key in ["allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities"]:
+            self.assertEqual(own[key], container["securityContext"][key], key)
+
+    def test_a_copy_is_restored_by_the_command_in_the_volume(self):
+        (script,) = re.findall(r"volume-shell -- sh -c \\\n  '(cd /data .*)'", PAGE.read_text())
+        data = self.folder / "data"
+        data.mkdir()
+        for name in ["scrapebroker.db", "scrapebroker.db-wal", "scrapebroker.db-shm", "restored.db"]:
+            (data / name).write_text(name)
+        support.run("busybox", "sh", "-c", script.replace("/data", str(data)))
+        self.assertEqual(["scrapebroker.db"], [path.name for path in data.iterdir()])
+        restored = data / "scrapebroker.db"
+        self.assertEqual("restored.db", restored.read_text())
+        self.assertEqual(0o600, restored.stat().st_mode & 0o777)
+
     def secrets(self):
         """Returns the Secrets that the page creates."""
         secrets = [it for it in self.found if it["kind"] == "Secret"]
