@@ -1,6 +1,12 @@
 use std::fmt;
 
-use super::{format::Format, protobuf, stats::Stats, text};
+use super::{
+    error::Error,
+    format::{Format, OutputFormat},
+    protobuf,
+    stats::Stats,
+    text,
+};
 
 /// The exposition of one instance: a validated body and its index for one
 /// [`OutputFormat`](super::OutputFormat).
@@ -27,6 +33,19 @@ impl IndexedBody {
             Body::Protobuf(instance) => instance.is_preferred = true,
         }
         self
+    }
+
+    /// Indexes the body for another output, as if it had been parsed for it. Both outputs must be
+    /// text or OpenMetrics.
+    ///
+    /// # Errors
+    ///
+    /// The first line that cannot be written in this output.
+    pub fn reindexed(self, output: OutputFormat) -> Result<Self, Error> {
+        match self.body {
+            Body::Text(body) => Ok(Self { body: Body::Text(body.reindexed(output)?), ..self }),
+            Body::Protobuf(_) => Ok(self),
+        }
     }
 
     /// The format in which the body was received.

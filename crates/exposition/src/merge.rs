@@ -1,8 +1,9 @@
 use super::{
     compressed::CompressedMerge,
-    duplicate_sample::DuplicateSample,
+    duplicate_sample::{DuplicateSample, SampleLocation},
     format::{Format, OutputFormat},
     indexed_body::{Body, IndexedBody},
+    lost_type::LostType,
     protobuf,
     stats::Stats,
     text,
@@ -13,6 +14,8 @@ pub struct Merge {
     merge: MergeFormat,
     /// The changes by the conversion of the bodies and by the merge.
     stats: Stats,
+    /// The formats of the bodies.
+    formats: Vec<Format>,
 }
 
 enum MergeFormat {
@@ -47,7 +50,7 @@ impl Merge {
             stats += merge.stats();
             MergeFormat::Text(Box::new(merge))
         };
-        Self { merge, stats }
+        Self { merge, stats, formats }
     }
 
     /// The exact length of the whole output in bytes.
@@ -65,6 +68,49 @@ impl Merge {
             MergeFormat::Text(merge) => merge.duplicate_samples(),
             MergeFormat::Protobuf(merge) => merge.duplicate_samples(),
         }
+    }
+
+    /// The samples that are left out because the same body has their series before, at most
+    /// `limit` of them. The bodies are read again. Empty if the output is protobuf.
+    pub fn duplicates_within_bodies(&self, limit: usize) -> Vec<DuplicateSample> {
+        let MergeFormat::Text(merge) = &self.merge else { return Vec::new() };
+        let mut found = merge.duplicates_within_bodies(limit);
+        let locations = found.iter_mut().flat_map(|one| [&mut one.kept, &mut one.dropped]);
+        self.clear_line_numbers(locations);
+        found
+    }
+
+    /// The families that lose their type, for each body that declares it, at most `limit` of them,
+    /// in the order of bodies and lines. The bodies are read again. Empty if the output is
+    /// protobuf.
+    ///
+    /// ```
+    /// use exposition::{
+    ///     AddedLabels, Format, Limits, LostTypeReason, Merge, OutputFormat, Reader, TypeRule,
+    /// };
+    ///
+    /// let output = OutputFormat::new(Format::OpenMetrics100);
+    /// let body = "# TYPE jobs_total counter\njobs_total 1\njobs_total{queue=\"a\"} -1\n";
+    /// let reader = Reader::new(output, Limits::default());
+    /// let body = reader.parse(body, Format::Text004, AddedLabels::new([]))?;
+    /// let [lost] = &*Merge::new(output, vec![body]).lost_types(10) else { panic!() };
+    /// assert_eq!((&*lost.family, lost.location.line), ("jobs_total", Some(3)));
+    /// assert_eq!(lost.reason, LostTypeReason::Rule(TypeRule::Counter));
+    /// # Ok::<(), exposition::Error>(())
+    /// ```
+    pub fn lost_types(&self, limit: usize) -> Vec<LostType> {
+        let MergeFormat::Text(merge) = &self.merge else { return Vec::new() };
+        let mut lost = merge.lost_types(limit);
+        self.clear_line_numbers(lost.iter_mut().map(|one| &mut one.location));
+        lost
+    }
+
+    /// Removes the line numbers of converted bodies, because they are not those of the original
+    /// body.
+    fn clear_line_numbers<'a>(&self, locations: impl Iterator<Item = &'a mut SampleLocation>) {
+        locations
+            .filter(|one| self.formats.get(one.instance) == Some(&Format::Protobuf))
+            .for_each(|one| one.line = None);
     }
 
     /// The changes that were made to the samples.

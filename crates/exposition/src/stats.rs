@@ -23,7 +23,8 @@ pub struct Stats {
     /// Sums and counts of histograms and summaries that the input does not have. A parser of
     /// protobuf reads 0 for them.
     pub synthesized: usize,
-    /// Exemplars that were left out, because the format or the type has none.
+    /// Exemplars that were left out, because the format or the type has none, or because their labels
+    /// have more than 128 characters.
     pub lost_exemplars: usize,
     /// Families whose unit was left out, because the format or the type has none.
     pub lost_units: usize,

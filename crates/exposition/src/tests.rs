@@ -10,6 +10,7 @@ mod conversion;
 mod conversion_properties;
 mod direct;
 mod families;
+mod lost_types;
 mod names;
 mod openmetrics;
 mod properties;

@@ -9,6 +9,7 @@ mod index;
 mod indexer;
 mod inspect;
 mod line_breaks;
+mod lost_types;
 mod merge;
 mod metadata;
 mod name_collisions;
@@ -16,6 +17,7 @@ mod output_dialect;
 mod output_family;
 mod plan;
 mod regroup;
+mod repeated_series;
 mod rewrite;
 mod sample;
 mod sample_check;
@@ -25,8 +27,8 @@ mod template;
 mod type_rules;
 
 use super::{
-    canonical, duplicate_sample, error, families, format, label_sets, labels, limits, names,
-    number, renames, span,
+    canonical, duplicate_sample, error, families, format, label_sets, labels, limits, lost_type,
+    names, number, renames, span,
 };
 
 pub(super) use body::TextBody;

@@ -155,12 +155,12 @@ pub(super) fn source() -> impl Strategy<Value = Source> {
         .prop_map(|(format, blocks, is_shuffled)| Source { format, blocks, is_shuffled })
 }
 
-fn sources() -> impl Strategy<Value = Vec<Source>> {
+pub(super) fn sources() -> impl Strategy<Value = Vec<Source>> {
     prop::collection::vec(source(), 1..4)
 }
 
 /// All text formats, with unescaped names or an escaping that the test can reverse.
-fn output() -> impl Strategy<Value = OutputFormat> {
+pub(super) fn output() -> impl Strategy<Value = OutputFormat> {
     let outputs = [
         OutputFormat::new(Format::Text004),
         OutputFormat::new(Format::Text100),

@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeSet, HashMap},
+    ops::Range,
     sync::Arc,
 };
 
@@ -96,8 +97,30 @@ impl TextBody {
             renames: Renames::default(),
             is_preferred: false,
         };
-        let renames = name_collisions::find(&[instance.indexed()], &instance.labels, &dialect);
-        Ok(instance.renamed(renames, dialect))
+        Ok(instance.with_own_renames(dialect))
+    }
+
+    /// The same body, indexed for another output.
+    pub(in super::super) fn reindexed(self, output: OutputFormat) -> Result<Self, Error> {
+        let dialect = OutputDialect::new(output);
+        let Self { body, labels, naming, .. } = &self;
+        let context = ParseContext {
+            body,
+            labels,
+            limits: &Limits::NONE,
+            source: *naming,
+            dialect,
+            renames: None,
+        };
+        let (index, _) = Indexer::new(context, None, false).index()?;
+        let instance = Self { index, prefixes: None, renames: Renames::default(), ..self };
+        Ok(instance.with_own_renames(dialect))
+    }
+
+    /// Resolves collisions between the names of this body.
+    fn with_own_renames(self, dialect: OutputDialect) -> Self {
+        let renames = name_collisions::find(&[self.indexed()], &self.labels, &dialect);
+        self.renamed(renames, dialect)
     }
 
     fn indexed(&self) -> IndexedText<'_> {
@@ -154,8 +177,13 @@ impl TextBody {
 
     /// The number of the line that starts at `offset`, counted from 1.
     pub(super) fn line_number(&self, offset: u32) -> usize {
-        let before = self.body.get(..offset as usize).unwrap_or_default();
-        memchr::memchr_iter(b'\n', before).count() + 1
+        self.lines(0..offset) + 1
+    }
+
+    /// The number of lines that end between these offsets.
+    pub(super) fn lines(&self, offsets: Range<u32>) -> usize {
+        let text = self.body.get(offsets.start as usize..offsets.end as usize);
+        memchr::memchr_iter(b'\n', text.unwrap_or_default()).count()
     }
 
     /// The same body with other output names.

@@ -110,7 +110,7 @@ impl FamilyReports {
                     String::from_utf8_lossy(&plain).into_owned()
                 }),
                 unit: family.unit.and_then(text).map(|(unit, _)| lossy(unit)),
-                has_conflict: family.is_split,
+                has_conflict: family.is_split(),
                 ..FamilyReport::default()
             });
         }

@@ -6,10 +6,13 @@ use super::{
     format::OutputFormat,
     index::{LineForm, SampleRun},
     labels::{AddedLabels, SplitLine},
+    lost_type::LostType,
+    lost_types,
     output_dialect::OutputDialect,
     output_family::{OutputFamily, OutputPart},
     plan::TextPlan,
     regroup::Regrouped,
+    repeated_series,
     rewrite::{RewriteContext, Rewriter},
     sample,
     shared_series::{self, SharedSeries},
@@ -69,7 +72,7 @@ impl TextMerge {
             plan = TextPlan::new(&instances, &dialect);
         }
         let mut stats = Stats {
-            type_conflicts: plan.type_conflicts,
+            type_conflicts: plan.conflicts.len(),
             spec_violations: plan.spec_violations,
             duplicates: plan.ambiguous,
             lost_exemplars: plan.lost_exemplars,
@@ -113,6 +116,20 @@ impl TextMerge {
 
     pub(in super::super) fn duplicate_samples(&self) -> &[DuplicateSample] {
         &self.duplicate_samples
+    }
+
+    /// The samples that are left out because the same body has their series before.
+    pub(in super::super) fn duplicates_within_bodies(&self, limit: usize) -> Vec<DuplicateSample> {
+        let mut found = Vec::new();
+        for (i, instance) in self.instances.iter().enumerate() {
+            repeated_series::find((i, instance), self.dialect, limit, &mut found);
+        }
+        found
+    }
+
+    /// The families that lose their type.
+    pub(in super::super) fn lost_types(&self, limit: usize) -> Vec<LostType> {
+        lost_types::find(&self.instances, &self.dialect, limit)
     }
 
     /// Removes the line numbers of converted bodies, because they are not those of the original

@@ -11,6 +11,7 @@ use super::{
     families::{FamilyShape, MetricType, MetricTypes, Role, Roles},
     family_mapping,
     index::IndexedFamily,
+    lost_type::TypeConflict,
     output_dialect::OutputDialect,
     output_family::{BodyText, OutputFamily, OutputPart},
     regroup::Regrouped,
@@ -25,8 +26,8 @@ pub(super) struct TextPlan {
     pub(super) parts: Vec<OutputPart>,
     /// Samples whose order in the output differs from that in the body.
     pub(super) regrouped: Vec<Regrouped>,
-    /// Families that became untyped because of a conflict.
-    pub(super) type_conflicts: usize,
+    /// Families that became untyped because of a conflict, by their names in the merge.
+    pub(super) conflicts: Vec<(Box<[u8]>, TypeConflict)>,
     /// Families that became `unknown` because they violate a rule of their type.
     pub(super) spec_violations: usize,
     /// The length of all exemplars in the output.
@@ -43,31 +44,53 @@ pub(super) struct TextPlan {
 
 impl TextPlan {
     pub(super) fn new(instances: &[TextBody], dialect: &OutputDialect) -> Self {
+        Self::with_violations(instances, dialect, |_, _| {})
+    }
+
+    /// Passes each family that violates a rule to `each`, with a plan in which the family has its
+    /// type.
+    pub(super) fn with_violations(
+        instances: &[TextBody],
+        dialect: &OutputDialect,
+        mut each: impl FnMut(&Self, &OutputFamily),
+    ) -> Self {
         let mut violating = BTreeSet::new();
         loop {
             let mut planner = TextPlanner::new(instances, dialect);
             if dialect.is_openmetrics() {
                 planner.resolve_name_claims();
             }
-            let type_conflicts = planner.splits();
+            let conflicts = planner.conflicts();
             planner.split(&violating);
             if dialect.is_openmetrics() && !violating.is_empty() {
                 planner.resolve_name_claims();
             }
             planner.assign_targets();
-            let mut plan = planner.arrange(type_conflicts);
+            let mut plan = planner.arrange(conflicts);
             if !dialect.is_openmetrics() {
                 return plan;
             }
             plan.count_exemplars(instances);
+            let found = plan.sort_samples(instances, dialect);
             let before = violating.len();
-            violating.extend(plan.sort_samples(instances, dialect));
+            for family in found.iter().filter_map(|&index| plan.families.get(index)) {
+                each(&plan, family);
+                violating.insert(family.key.clone());
+            }
             if violating.len() == before {
                 plan.spec_violations = before;
                 return plan;
             }
         }
     }
+}
+
+/// Why a family loses its type.
+#[derive(Clone, Copy)]
+enum SplitCause {
+    Conflict(TypeConflict),
+    /// Its samples violate a rule of its type.
+    Violation,
 }
 
 /// A family of all instances, under its name in the merge.
@@ -85,8 +108,8 @@ pub(super) struct MergedFamily {
     owner: Option<usize>,
     /// The family from which this one was split off by the conversion.
     split_from: Option<usize>,
-    /// Whether each sample name becomes an untyped family.
-    pub(super) is_split: bool,
+    /// Why each sample name becomes an untyped family.
+    split: Option<SplitCause>,
     /// The output family of the samples, by role.
     targets: [usize; Role::ALL.len()],
     /// The sort key in the output. `None` if the family is not written.
@@ -104,10 +127,20 @@ impl MergedFamily {
             shape: FamilyShape::default(),
             owner: None,
             split_from: None,
-            is_split: false,
+            split: None,
             targets: Default::default(),
             position: None,
         }
+    }
+
+    /// Whether each sample name becomes an untyped family.
+    pub(super) fn is_split(&self) -> bool {
+        self.split.is_some()
+    }
+
+    /// Makes each sample name an untyped family.
+    fn split(&mut self, cause: SplitCause) {
+        self.split.get_or_insert(cause);
     }
 
     /// Adds the metadata of one instance.
@@ -143,20 +176,24 @@ impl<'a> TextPlanner<'a> {
             let MergedFamilies { families, names, .. } = &mut self.merged;
             let index = names.get(name);
             if let Some(merged_family) = index.and_then(|&index| families.get_mut(index)) {
-                merged_family.is_split = true;
+                merged_family.split(SplitCause::Violation);
             }
         }
     }
 
-    fn splits(&self) -> usize {
-        self.merged.families.iter().filter(|merged_family| merged_family.is_split).count()
+    fn conflicts(&self) -> Vec<(Box<[u8]>, TypeConflict)> {
+        let conflict = |merged_family: &MergedFamily| match merged_family.split {
+            Some(SplitCause::Conflict(conflict)) => Some((merged_family.name.clone(), conflict)),
+            _ => None,
+        };
+        self.merged.families.iter().filter_map(conflict).collect()
     }
 
     /// Decides which families are written, and with which samples.
     fn assign_targets(&mut self) {
         for index in 0..self.merged.families.len() {
             let Some(merged_family) = self.merged.families.get(index) else { continue };
-            if merged_family.is_split {
+            if merged_family.is_split() {
                 for role in merged_family.roles.iter() {
                     self.assign_untyped(index, role);
                 }
@@ -164,7 +201,7 @@ impl<'a> TextPlanner<'a> {
             }
             let owner = merged_family
                 .owner
-                .and_then(|owner| Some((owner, self.merged.families.get(owner)?.is_split)));
+                .and_then(|owner| Some((owner, self.merged.families.get(owner)?.is_split())));
             match owner {
                 // It joins the samples that are split off from its owner.
                 Some((_, true)) => self.assign_untyped(index, Role::Plain),
@@ -215,7 +252,7 @@ impl<'a> TextPlanner<'a> {
     }
 
     /// Sorts the families and lists the parts of each.
-    fn arrange(self, type_conflicts: usize) -> TextPlan {
+    fn arrange(self, conflicts: Vec<(Box<[u8]>, TypeConflict)>) -> TextPlan {
         let mut counts = vec![0_usize; self.merged.families.len()];
         self.each_part(|target, _| {
             if let Some(count) = counts.get_mut(target) {
@@ -250,7 +287,7 @@ impl<'a> TextPlanner<'a> {
             families,
             parts,
             regrouped: Vec::new(),
-            type_conflicts,
+            conflicts,
             spec_violations: 0,
             exemplar_bytes: 0,
             lost_exemplars: 0,
@@ -264,8 +301,9 @@ impl<'a> TextPlanner<'a> {
     }
 
     fn planned(&self, merged_family: &MergedFamily, parts: Range<usize>) -> OutputFamily {
-        let unit =
-            merged_family.unit.filter(|_| self.dialect.is_openmetrics() && !merged_family.is_split);
+        let unit = merged_family
+            .unit
+            .filter(|_| self.dialect.is_openmetrics() && !merged_family.is_split());
         let metric_type = merged_family.types.agreed();
         let is_cut = self.dialect.is_openmetrics() && metric_type == Some(MetricType::Counter);
         let cut = is_cut.then(|| family_mapping::stem_of_total(&merged_family.name)).flatten();

@@ -11,6 +11,7 @@ use super::{
     body::TextBody,
     families::{MetricType, Role, Roles},
     index::LineForm,
+    lost_type::TypeRule,
     number,
     output_dialect::OutputDialect,
     output_family::{OutputFamily, OutputPart},
@@ -24,8 +25,8 @@ use super::{
 /// Lines in the order of the output.
 pub(super) struct Regrouped {
     pub(super) lines: Vec<RegroupedLine>,
-    /// Whether a rule of the type is violated.
-    pub(super) is_violated: bool,
+    /// The first violation of a rule of the type.
+    pub(super) violation: Option<Violation>,
     /// Whether bounds are written in the canonical form, although the type was not known when the
     /// body was parsed.
     pub(super) has_canonical_bounds: bool,
@@ -35,6 +36,14 @@ pub(super) struct Regrouped {
     /// OpenMetrics forbids for all types.
     pub(super) ambiguous: usize,
     pub(super) ambiguous_bytes: u64,
+}
+
+/// A line that violates a rule.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Violation {
+    pub(super) rule: TypeRule,
+    /// The offset of the line.
+    pub(super) offset: u32,
 }
 
 /// The position of a line.
@@ -73,22 +82,20 @@ pub(super) fn regroup(
     dialect: &OutputDialect,
     family: &OutputFamily,
 ) -> Regrouped {
-    let mut regrouper = Regrouper {
-        instance,
-        dialect,
-        family,
-        metric_type: family.metric_type().unwrap_or(MetricType::Unknown),
-        state: RandomState::default(),
-        rewritten: Vec::new(),
-        metrics: HashMap::default(),
-        entries: Vec::new(),
-        is_violated: false,
-        grown_bytes: 0,
-    };
-    for part in parts {
-        regrouper.run(part.run, part.only);
-    }
-    regrouper.finish()
+    Regrouper::of(instance, parts, dialect, family).finish()
+}
+
+/// The first violation of a rule in lines that are written in the order of the body.
+pub(super) fn violation(
+    instance: &TextBody,
+    parts: &[OutputPart],
+    dialect: &OutputDialect,
+    family: &OutputFamily,
+) -> Option<Violation> {
+    let mut regrouper = Regrouper::of(instance, parts, dialect, family);
+    regrouper.check_rules();
+    regrouper.find_equal_points();
+    regrouper.violation
 }
 
 struct Regrouper<'a> {
@@ -100,11 +107,36 @@ struct Regrouper<'a> {
     rewritten: Vec<u8>,
     metrics: HashMap<u64, usize, RandomState>,
     entries: Vec<RegroupedSample>,
-    is_violated: bool,
+    violation: Option<Violation>,
     grown_bytes: i64,
 }
 
-impl Regrouper<'_> {
+impl<'a> Regrouper<'a> {
+    /// Parses the lines of `parts` again.
+    fn of(
+        instance: &'a TextBody,
+        parts: &[OutputPart],
+        dialect: &'a OutputDialect,
+        family: &'a OutputFamily,
+    ) -> Self {
+        let mut regrouper = Self {
+            instance,
+            dialect,
+            family,
+            metric_type: family.metric_type().unwrap_or(MetricType::Unknown),
+            state: RandomState::default(),
+            rewritten: Vec::new(),
+            metrics: HashMap::default(),
+            entries: Vec::new(),
+            violation: None,
+            grown_bytes: 0,
+        };
+        for part in parts {
+            regrouper.run(part.run, part.only);
+        }
+        regrouper
+    }
+
     fn run(&mut self, r: u32, only: Roles) {
         let index = &self.instance.index;
         let Some(run) = index.runs.get(r as usize) else { return };
@@ -142,7 +174,7 @@ impl Regrouper<'_> {
         let tail = sample_tail::parse(text.get(written.end..)?, naming).ok()?;
         let (name, facts) = sample_check::facts(&self.rewritten, &self.state, true).ok()?;
         let role = self.family.role_of(name);
-        let metric = self.metric(&facts, role)?;
+        let metric = self.metric(&facts, role, line.offset)?;
         let next = self.metrics.len();
         let position = *self.metrics.entry(metric).or_insert(next);
         let timestamp = tail
@@ -159,10 +191,10 @@ impl Regrouper<'_> {
     }
 
     /// The length of a line in the output, without an exemplar.
-    fn length<'a>(
+    fn length<'t>(
         &mut self,
-        rewriter: &mut Rewriter<'a>,
-        text: &'a [u8],
+        rewriter: &mut Rewriter<'t>,
+        text: &'t [u8],
         form: RewriteContext<'_>,
     ) -> Option<usize> {
         self.rewritten.clear();
@@ -172,7 +204,7 @@ impl Regrouper<'_> {
     }
 
     /// A hash that is equal for the samples of one metric.
-    fn metric(&mut self, facts: &SeriesFacts, role: Role) -> Option<u64> {
+    fn metric(&mut self, facts: &SeriesFacts, role: Role, offset: u32) -> Option<u64> {
         match self.metric_type {
             MetricType::Info => Some(0),
             MetricType::StateSet => {
@@ -185,7 +217,9 @@ impl Regrouper<'_> {
                     Ok(())
                 })
                 .ok()?;
-                self.is_violated |= state.is_none();
+                if state.is_none() {
+                    self.violate(TypeRule::StateLabel, offset);
+                }
                 Some(facts.series.wrapping_sub(state.unwrap_or_default()))
             }
             metric_type if metric_type.is_compound() => Some(facts.metric(role)),
@@ -203,17 +237,14 @@ impl Regrouper<'_> {
             }
         }
         let (ambiguous, ambiguous_bytes) = self.drop_ambiguous();
-        let mut rules = TypeRules::new(self.metric_type);
-        for entry in &self.entries {
-            rules.add(&entry.point);
-        }
-        let is_violated = self.is_violated || self.has_equal_points() || rules.are_violated();
+        self.check_rules();
+        self.find_equal_points();
         let lines = self.entries.iter().map(|entry| entry.line).collect();
         let has_canonical_bounds = self.metric_type.is_compound();
         let grown_bytes = self.grown_bytes;
         Regrouped {
             lines,
-            is_violated,
+            violation: self.violation,
             has_canonical_bounds,
             grown_bytes,
             ambiguous,
@@ -221,17 +252,48 @@ impl Regrouper<'_> {
         }
     }
 
-    /// Whether canonical bounds made two samples equal.
-    fn has_equal_points(&self) -> bool {
+    /// Notes a violation, unless an earlier one is known.
+    fn violate(&mut self, rule: TypeRule, offset: u32) {
+        self.violation.get_or_insert(Violation { rule, offset });
+    }
+
+    fn check_rules(&mut self) {
+        let mut rules = TypeRules::new(self.metric_type);
+        let mut found = None;
+        let points = self.entries.chunk_by(|one, next| one.point_of() == next.point_of());
+        'points: for point in points {
+            for entry in point {
+                rules.add(&entry.point);
+                if let Some(rule) = rules.violated() {
+                    found = Some((rule, entry.line.offset));
+                    break 'points;
+                }
+            }
+            // What is missing has no line, so it is reported for the first sample of the point.
+            if let (Some(rule), Some(entry)) = (rules.end_metric(), point.first()) {
+                found = Some((rule, entry.line.offset));
+                break;
+            }
+        }
+        if let Some((rule, offset)) = found {
+            self.violate(rule, offset);
+        }
+    }
+
+    /// Finds samples that canonical bounds made equal.
+    fn find_equal_points(&mut self) {
+        if !self.metric_type.is_compound() {
+            return;
+        }
         let mut seen = HashSet::<_, RandomState>::default();
-        let mut points = self.entries.iter().map(|entry| {
-            (
-                entry.point_of(),
-                entry.point.role,
-                entry.point.bound.number().map(|n| (n + 0.0).to_bits()),
-            )
-        });
-        self.metric_type.is_compound() && points.any(|point| !seen.insert(point))
+        let mut is_new = |entry: &RegroupedSample| {
+            let bound = entry.point.bound.number().map(|n| (n + 0.0).to_bits());
+            seen.insert((entry.point_of(), entry.point.role, bound))
+        };
+        let equal = self.entries.iter().find(|entry| !is_new(entry)).map(|entry| entry.line.offset);
+        if let Some(offset) = equal {
+            self.violate(TypeRule::EqualBounds, offset);
+        }
     }
 
     /// Drops samples without a timestamp from metrics that have samples with one. Returns the count
@@ -244,19 +306,17 @@ impl Regrouper<'_> {
                 let count = entries.iter().filter(|entry| entry.point.timestamp.is_some()).count();
                 count > 0 && count < entries.len()
             })
-            .filter_map(|entries| entries.first().map(|entry| entry.metric))
+            .filter_map(|entries| entries.first().map(|entry| (entry.metric, entry.line.offset)))
             .collect();
-        if mixed.is_empty() {
-            return (0, 0);
-        }
+        let Some(&(_, offset)) = mixed.first() else { return (0, 0) };
         if !matches!(self.metric_type, MetricType::Gauge | MetricType::Unknown) {
-            self.is_violated = true;
+            self.violate(TypeRule::Timestamps, offset);
             return (0, 0);
         }
         let (mut count, mut bytes) = (0, 0);
         self.entries.retain(|entry| {
-            let is_kept =
-                entry.point.timestamp.is_some() || mixed.binary_search(&entry.metric).is_err();
+            let is_kept = entry.point.timestamp.is_some()
+                || mixed.binary_search_by_key(&entry.metric, |one| one.0).is_err();
             if !is_kept {
                 count += 1;
                 bytes += entry.length as u64;

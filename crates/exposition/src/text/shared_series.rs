@@ -144,20 +144,16 @@ fn label_names(line: &[u8]) -> BTreeSet<Vec<u8>> {
 
 /// Compares the samples of one family.
 struct SharedSeriesSearch<'f> {
-    dialect: OutputDialect,
+    hasher: SeriesHasher,
     found: &'f mut SharedSeries,
-    /// Two seeded hashes of 64 bits, so that accidental collisions are not expected.
-    states: [RandomState; 2],
     /// For each series, the first instance and offset, and the hash of the series with its original
     /// bounds.
     seen: HashMap<[u64; 2], (usize, u32, [u64; 2])>,
-    written: Vec<u8>,
 }
 
 impl<'f> SharedSeriesSearch<'f> {
     fn new(dialect: OutputDialect, found: &'f mut SharedSeries) -> Self {
-        let states = [RandomState::default(), RandomState::default()];
-        Self { dialect, found, states, seen: HashMap::new(), written: Vec::new() }
+        Self { hasher: SeriesHasher::new(dialect), found, seen: HashMap::new() }
     }
 
     fn family(&mut self, family: &SharedFamily<'_>) {
@@ -171,10 +167,11 @@ impl<'f> SharedSeriesSearch<'f> {
 
     fn line(&mut self, (i, instance): (usize, &TextBody), run: u32, offset: u32, line: &[u8]) {
         let form = instance.form(run as usize, false);
-        let Some(series) = self.series(instance, form, line) else { return };
+        let Some(series) = self.hasher.series(instance, form, line) else { return };
         let original = match form.has_canonical_bounds {
             true => {
-                self.series(instance, RewriteContext { has_canonical_bounds: false, ..form }, line)
+                let form = RewriteContext { has_canonical_bounds: false, ..form };
+                self.hasher.series(instance, form, line)
             }
             false => Some(series),
         };
@@ -198,13 +195,28 @@ impl<'f> SharedSeriesSearch<'f> {
         }
         self.found.lines.entry(i).or_default().insert(offset);
         if self.found.reported.len() < MAX_REPORTED {
-            let series = instance.series(form, line, self.dialect);
+            let series = instance.series(form, line, self.hasher.dialect);
             self.found.reported.push((series, [(first, at), (i, offset)]));
         }
     }
+}
+
+/// Hashes the series of lines.
+pub(super) struct SeriesHasher {
+    dialect: OutputDialect,
+    /// Two seeded hashes of 64 bits, so that accidental collisions are not expected.
+    states: [RandomState; 2],
+    written: Vec<u8>,
+}
+
+impl SeriesHasher {
+    pub(super) fn new(dialect: OutputDialect) -> Self {
+        let states = [RandomState::default(), RandomState::default()];
+        Self { dialect, states, written: Vec::new() }
+    }
 
     /// A hash that is equal for equal names and labels in the output.
-    fn series(
+    pub(super) fn series(
         &mut self,
         instance: &TextBody,
         form: RewriteContext<'_>,

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use super::{
     families::{Bound, MetricType, Role},
     index::RuleResult,
+    lost_type::TypeRule,
 };
 
 /// The properties of a sample that the rules use.
@@ -26,7 +27,8 @@ pub(super) struct RuleSample {
 #[derive(Debug)]
 pub(super) struct TypeRules {
     metric_type: MetricType,
-    is_violated: bool,
+    /// The first rule that is violated.
+    violated: Option<TypeRule>,
     current: Option<(u64, Option<u64>)>,
     buckets: Buckets,
 }
@@ -44,17 +46,23 @@ struct Buckets {
 
 impl TypeRules {
     pub(super) fn new(metric_type: MetricType) -> Self {
-        Self { metric_type, is_violated: false, current: None, buckets: Buckets::default() }
+        Self { metric_type, violated: None, current: None, buckets: Buckets::default() }
     }
 
     /// Checks the next sample.
     #[inline]
     pub(super) fn add(&mut self, point: &RuleSample) {
-        let is_valid = match self.metric_type {
+        let violated = match self.metric_type {
             MetricType::Gauge | MetricType::Unknown => return,
-            MetricType::Counter => point.role != Role::Plain || point.value >= 0.0,
-            MetricType::Info => point.value == 1.0 && point.timestamp.is_none(),
-            MetricType::StateSet => point.value == 0.0 || point.value == 1.0,
+            MetricType::Counter => {
+                unless(point.role != Role::Plain || point.value >= 0.0, TypeRule::Counter)
+            }
+            MetricType::Info => {
+                unless(point.value == 1.0 && point.timestamp.is_none(), TypeRule::Info)
+            }
+            MetricType::StateSet => {
+                unless(point.value == 0.0 || point.value == 1.0, TypeRule::State)
+            }
             MetricType::Summary => summary(point),
             MetricType::Histogram | MetricType::GaugeHistogram => {
                 let point_of = (point.metric, point.timestamp);
@@ -65,34 +73,43 @@ impl TypeRules {
                 self.buckets.add(point)
             }
         };
-        self.is_violated |= !is_valid;
+        self.violated = self.violated.or(violated);
     }
 
-    fn end_metric(&mut self) {
+    /// Checks a metric point after its last sample. Returns the first rule that is violated so far.
+    pub(super) fn end_metric(&mut self) -> Option<TypeRule> {
         if self.current.take().is_some() {
             let is_gauge = self.metric_type == MetricType::GaugeHistogram;
-            self.is_violated |= !std::mem::take(&mut self.buckets).are_whole(is_gauge);
+            let violated = std::mem::take(&mut self.buckets).violated(is_gauge);
+            self.violated = self.violated.or(violated);
         }
+        self.violated
     }
 
-    /// Whether a rule is violated, after the last sample.
-    pub(super) fn are_violated(mut self) -> bool {
-        self.end_metric();
-        self.is_violated
+    /// The first rule that is violated so far, without those of unfinished metric points.
+    pub(super) fn violated(&self) -> Option<TypeRule> {
+        self.violated
     }
 }
 
-fn summary(point: &RuleSample) -> bool {
+#[inline(always)]
+fn unless(is_valid: bool, rule: TypeRule) -> Option<TypeRule> {
+    if is_valid { None } else { Some(rule) }
+}
+
+fn summary(point: &RuleSample) -> Option<TypeRule> {
     match point.role {
         Role::Plain => {
             let is_quantile =
                 matches!(point.bound, Bound::Number(bound) if (0.0..=1.0).contains(&bound));
             // The quantiles of a summary without observations are NaN.
-            is_quantile && (point.value >= 0.0 || point.value.is_nan())
+            let is_valid = point.value >= 0.0 || point.value.is_nan();
+            unless(is_quantile, TypeRule::Quantile)
+                .or_else(|| unless(is_valid, TypeRule::QuantileValue))
         }
-        Role::Sum => point.value >= 0.0,
-        Role::Count => is_count(point.value),
-        _ => true,
+        Role::Sum => unless(point.value >= 0.0, TypeRule::Sum),
+        Role::Count => unless(is_count(point.value), TypeRule::Count),
+        _ => None,
     }
 }
 
@@ -102,42 +119,51 @@ fn is_count(value: f64) -> bool {
 
 impl Buckets {
     #[inline]
-    fn add(&mut self, point: &RuleSample) -> bool {
+    fn add(&mut self, point: &RuleSample) -> Option<TypeRule> {
         match point.role {
             Role::Bucket => {
-                let Bound::Number(bound) = point.bound else { return false };
-                let is_next = self.last_bound.is_none_or(|last| bound > last)
-                    && !bound.is_nan()
-                    && point.value >= self.last_value;
+                let Bound::Number(bound) = point.bound else { return Some(TypeRule::BucketOrder) };
+                let is_next = self.last_bound.is_none_or(|last| bound > last) && !bound.is_nan();
+                let is_ascending = point.value >= self.last_value;
                 self.has_negative_bound |= bound < 0.0;
                 self.last_bound = Some(bound);
                 self.last_value = point.value;
-                is_next && is_count(point.value)
+                match (is_next, is_ascending) {
+                    (true, true) => unless(is_count(point.value), TypeRule::Count),
+                    (true, false) => Some(TypeRule::BucketCount),
+                    (false, _) => Some(TypeRule::BucketOrder),
+                }
             }
             Role::Count | Role::GaugeCount => {
                 self.count = Some(point.value);
-                is_count(point.value)
+                unless(is_count(point.value), TypeRule::Count)
             }
             Role::Sum => {
                 self.has_sum = true;
-                point.value >= 0.0
+                unless(point.value >= 0.0, TypeRule::Sum)
             }
             Role::GaugeSum => {
                 self.has_sum = true;
                 self.has_negative_sum |= point.value < 0.0;
-                !point.value.is_nan()
+                unless(!point.value.is_nan(), TypeRule::Sum)
             }
-            _ => true,
+            _ => None,
         }
     }
 
-    /// Whether the point has the samples that OpenMetrics requires.
-    fn are_whole(self, is_gauge: bool) -> bool {
-        self.last_bound == Some(f64::INFINITY)
-            && self.count.is_none_or(|count| count == self.last_value)
-            && self.has_sum == self.count.is_some()
-            && !(self.has_negative_bound && self.has_sum && !is_gauge)
-            && (self.has_negative_bound || !self.has_negative_sum)
+    /// The first rule that the samples of the point violate together.
+    fn violated(self, is_gauge: bool) -> Option<TypeRule> {
+        if self.last_bound != Some(f64::INFINITY) {
+            Some(TypeRule::InfBucket)
+        } else if self.count.is_some_and(|count| count != self.last_value) {
+            Some(TypeRule::CountOfBuckets)
+        } else if self.has_sum != self.count.is_some() {
+            Some(TypeRule::SumAndCount)
+        } else if self.has_negative_bound && self.has_sum && !is_gauge {
+            Some(TypeRule::NegativeBuckets)
+        } else {
+            unless(self.has_negative_bound || !self.has_negative_sum, TypeRule::Sum)
+        }
     }
 }
 
@@ -185,7 +211,7 @@ impl RuleChecker {
 
     /// Ends the run and returns its result.
     pub(super) fn end(&mut self) -> RuleResult {
-        let is_violated = self.rules.take().is_some_and(TypeRules::are_violated);
+        let is_violated = self.rules.take().is_some_and(|mut one| one.end_metric().is_some());
         self.rule_result.is_violated |= is_violated;
         std::mem::take(&mut self.rule_result)
     }
@@ -195,12 +221,12 @@ impl RuleChecker {
 mod tests {
     use super::*;
 
-    fn are_violated(metric_type: MetricType, points: &[(Role, Bound, f64)]) -> bool {
+    fn violated(metric_type: MetricType, points: &[(Role, Bound, f64)]) -> Option<TypeRule> {
         let mut rules = TypeRules::new(metric_type);
         for &(role, bound, value) in points {
             rules.add(&RuleSample { role, metric: 1, bound, value, timestamp: None });
         }
-        rules.are_violated()
+        rules.end_metric()
     }
 
     #[test]
@@ -210,32 +236,36 @@ mod tests {
         let none = Bound::Absent;
         let le = Bound::Number;
         let inf = le(f64::INFINITY);
-        type Case<'a> = (MetricType, &'a [(Role, Bound, f64)], bool);
+        type Case<'a> = (MetricType, &'a [(Role, Bound, f64)], Option<TypeRule>);
         let cases: &[Case<'_>] = &[
-            (Gauge, &[(Plain, none, f64::NAN)], false),
-            (Counter, &[(Plain, none, 0.0), (Created, none, -1.0)], false),
-            (Counter, &[(Plain, none, f64::NAN)], true),
-            (Counter, &[(Plain, none, -1.0)], true),
-            (Info, &[(Role::Info, none, 1.0)], false),
-            (Info, &[(Role::Info, none, 2.0)], true),
-            (StateSet, &[(Plain, none, 0.0), (Plain, none, 1.0)], false),
-            (StateSet, &[(Plain, none, 0.5)], true),
-            (Summary, &[(Plain, le(0.5), f64::NAN), (Sum, none, 0.0), (Count, none, 0.0)], false),
-            (Summary, &[(Plain, le(1.5), 1.0)], true),
-            (Summary, &[(Plain, le(0.5), -1.0)], true),
-            (Summary, &[(Sum, none, -1.0)], true),
-            (Summary, &[(Count, none, 0.5)], true),
-            (Histogram, &[(Bucket, le(1.0), 1.0), (Bucket, inf, 2.0)], false),
-            (Histogram, &[(Bucket, inf, 2.0), (Sum, none, 1.0), (Count, none, 2.0)], false),
-            (Histogram, &[(Bucket, inf, 2.0), (Count, none, 2.0)], true),
-            (Histogram, &[(Bucket, inf, 2.0), (Sum, none, 2.0)], true),
-            (Histogram, &[(Bucket, inf, 2.0), (Sum, none, 1.0), (Count, none, 3.0)], true),
-            (Histogram, &[(Sum, none, 1.0), (Count, none, 2.0)], true),
-            (Histogram, &[(Bucket, le(1.0), 1.0)], true),
-            (Histogram, &[(Bucket, le(1.0), 3.0), (Bucket, inf, 2.0)], true),
-            (Histogram, &[(Bucket, inf, 1.0), (Bucket, le(1.0), 1.0)], true),
-            (Histogram, &[(Bucket, inf, 1.5)], true),
-            (Histogram, &[(Bucket, le(-1.0), 1.0), (Bucket, inf, 1.0)], false),
+            (Gauge, &[(Plain, none, f64::NAN)], None),
+            (Counter, &[(Plain, none, 0.0), (Created, none, -1.0)], None),
+            (Counter, &[(Plain, none, f64::NAN)], Some(TypeRule::Counter)),
+            (Counter, &[(Plain, none, -1.0)], Some(TypeRule::Counter)),
+            (Info, &[(Role::Info, none, 1.0)], None),
+            (Info, &[(Role::Info, none, 2.0)], Some(TypeRule::Info)),
+            (StateSet, &[(Plain, none, 0.0), (Plain, none, 1.0)], None),
+            (StateSet, &[(Plain, none, 0.5)], Some(TypeRule::State)),
+            (Summary, &[(Plain, le(0.5), f64::NAN), (Sum, none, 0.0), (Count, none, 0.0)], None),
+            (Summary, &[(Plain, le(1.5), 1.0)], Some(TypeRule::Quantile)),
+            (Summary, &[(Plain, le(0.5), -1.0)], Some(TypeRule::QuantileValue)),
+            (Summary, &[(Sum, none, -1.0)], Some(TypeRule::Sum)),
+            (Summary, &[(Count, none, 0.5)], Some(TypeRule::Count)),
+            (Histogram, &[(Bucket, le(1.0), 1.0), (Bucket, inf, 2.0)], None),
+            (Histogram, &[(Bucket, inf, 2.0), (Sum, none, 1.0), (Count, none, 2.0)], None),
+            (Histogram, &[(Bucket, inf, 2.0), (Count, none, 2.0)], Some(TypeRule::SumAndCount)),
+            (Histogram, &[(Bucket, inf, 2.0), (Sum, none, 2.0)], Some(TypeRule::SumAndCount)),
+            (
+                Histogram,
+                &[(Bucket, inf, 2.0), (Sum, none, 1.0), (Count, none, 3.0)],
+                Some(TypeRule::CountOfBuckets),
+            ),
+            (Histogram, &[(Sum, none, 1.0), (Count, none, 2.0)], Some(TypeRule::InfBucket)),
+            (Histogram, &[(Bucket, le(1.0), 1.0)], Some(TypeRule::InfBucket)),
+            (Histogram, &[(Bucket, le(1.0), 3.0), (Bucket, inf, 2.0)], Some(TypeRule::BucketCount)),
+            (Histogram, &[(Bucket, inf, 1.0), (Bucket, le(1.0), 1.0)], Some(TypeRule::BucketOrder)),
+            (Histogram, &[(Bucket, inf, 1.5)], Some(TypeRule::Count)),
+            (Histogram, &[(Bucket, le(-1.0), 1.0), (Bucket, inf, 1.0)], None),
             (
                 Histogram,
                 &[
@@ -244,7 +274,7 @@ mod tests {
                     (Sum, none, 1.0),
                     (Count, none, 1.0),
                 ],
-                true,
+                Some(TypeRule::NegativeBuckets),
             ),
             (
                 GaugeHistogram,
@@ -254,16 +284,16 @@ mod tests {
                     (GaugeSum, none, -1.0),
                     (GaugeCount, none, 1.0),
                 ],
-                false,
+                None,
             ),
             (
                 GaugeHistogram,
                 &[(Bucket, inf, 1.0), (GaugeSum, none, -1.0), (GaugeCount, none, 1.0)],
-                true,
+                Some(TypeRule::Sum),
             ),
         ];
         for (metric_type, points, expected) in cases {
-            assert_eq!(are_violated(*metric_type, points), *expected, "{metric_type:?} {points:?}");
+            assert_eq!(violated(*metric_type, points), *expected, "{metric_type:?} {points:?}");
         }
     }
 }

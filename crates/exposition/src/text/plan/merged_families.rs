@@ -11,10 +11,11 @@ use super::{
         families::{FamilyNaming, MetricType, Role},
         family_mapping::SourceFamily,
         index::IndexedFamily,
+        lost_type::TypeConflict,
         output_dialect::OutputDialect,
         output_family::BodyText,
     },
-    MergedFamily,
+    MergedFamily, SplitCause,
 };
 
 /// The families of all instances.
@@ -91,10 +92,15 @@ impl MergedFamilies {
             let is_same = types.is_empty()
                 || matches!(role, Role::Created | Role::TotalCreated)
                     && types.agreed() == Some(MetricType::Gauge);
-            owner.is_split |= !is_same;
+            let cause = SplitCause::Conflict(TypeConflict::Names);
+            if !is_same {
+                owner.split(cause);
+            }
             owner.shape.join(shape.in_role(Role::Plain, role));
             if let Some(merged_family) = all.get_mut(index) {
-                merged_family.is_split |= !is_same;
+                if !is_same {
+                    merged_family.split(cause);
+                }
                 merged_family.owner = Some(owner_index);
             }
         }
@@ -106,7 +112,11 @@ impl MergedFamilies {
                 .types
                 .agreed()
                 .is_some_and(|agreed| !merged_family.shape.fits(agreed, naming));
-            merged_family.is_split |= merged_family.types.are_several() || misfits;
+            if merged_family.types.are_several() {
+                merged_family.split(SplitCause::Conflict(TypeConflict::Types));
+            } else if misfits {
+                merged_family.split(SplitCause::Conflict(TypeConflict::Samples));
+            }
         }
     }
 

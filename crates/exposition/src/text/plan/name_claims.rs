@@ -9,8 +9,9 @@ use super::{
     super::{
         families::{FamilyNaming, MetricType, Role},
         family_mapping::{sample_name, stem_of_total},
+        lost_type::TypeConflict,
     },
-    MergedFamily, TextPlanner,
+    MergedFamily, SplitCause, TextPlanner,
 };
 
 /// After this number of rounds no family keeps a type that claims several names.
@@ -25,8 +26,11 @@ impl TextPlanner<'_> {
                 return;
             }
             for (index, merged_family) in self.merged.families.iter_mut().enumerate() {
-                merged_family.is_split |= conflicting.contains(&index)
-                    || round == ROUNDS && merged_family.types.agreed().is_some_and(claims_parts);
+                if conflicting.contains(&index)
+                    || round == ROUNDS && merged_family.types.agreed().is_some_and(claims_parts)
+                {
+                    merged_family.split(SplitCause::Conflict(TypeConflict::Names));
+                }
             }
         }
     }
@@ -47,7 +51,7 @@ impl TextPlanner<'_> {
                 }
                 let yields = [other, index].into_iter().filter(|&index| {
                     families.get(index).is_some_and(|one| {
-                        !one.is_split && one.types.agreed().is_some_and(claims_parts)
+                        !one.is_split() && one.types.agreed().is_some_and(claims_parts)
                     })
                 });
                 // A counter is split first, because its samples keep their meaning without a type.
@@ -61,14 +65,14 @@ impl TextPlanner<'_> {
 
     fn claims(&self, merged_family: &MergedFamily) -> Vec<Vec<u8>> {
         let owner = merged_family.owner.and_then(|owner| self.merged.families.get(owner));
-        if merged_family.is_split {
+        if merged_family.is_split() {
             return merged_family
                 .roles
                 .iter()
                 .map(|role| sample_name(&merged_family.name, role))
                 .collect();
         }
-        if owner.is_some_and(|owner| !owner.is_split) {
+        if owner.is_some_and(|owner| !owner.is_split()) {
             return Vec::new();
         }
         let mut names = vec![merged_family.name.to_vec()];

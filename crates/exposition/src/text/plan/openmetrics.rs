@@ -13,15 +13,15 @@ use super::{
 };
 
 impl TextPlan {
-    /// Sorts samples that are not in the required order. Returns the families that violate a rule
-    /// of their type.
+    /// Sorts samples that are not in the required order. Returns the indexes of families that
+    /// violate a rule of their type.
     pub(super) fn sort_samples(
         &mut self,
         instances: &[TextBody],
         dialect: &OutputDialect,
-    ) -> Vec<Box<[u8]>> {
+    ) -> Vec<usize> {
         let mut violating = Vec::new();
-        for planned in &self.families {
+        for (index, planned) in self.families.iter().enumerate() {
             let mut is_violated = !planned.unit_fits(instances);
             let has_rules = planned.has_rules();
             let parts = self.parts.get_mut(planned.parts.clone()).unwrap_or_default();
@@ -37,7 +37,7 @@ impl TextPlan {
                     continue;
                 }
                 let regrouped = regroup(instance, parts, dialect, planned);
-                is_violated |= has_rules && regrouped.is_violated;
+                is_violated |= has_rules && regrouped.violation.is_some();
                 self.ambiguous += regrouped.ambiguous;
                 self.ambiguous_bytes += regrouped.ambiguous_bytes;
                 self.grown_bytes += regrouped.grown_bytes;
@@ -50,7 +50,7 @@ impl TextPlan {
                 }
             }
             if is_violated {
-                violating.push(planned.key.clone());
+                violating.push(index);
             }
         }
         violating
@@ -92,11 +92,11 @@ impl TextPlan {
 const PARTS: [Role; 2] = [Role::Bucket, Role::Total];
 
 impl OutputFamily {
-    fn has_rules(&self) -> bool {
+    pub(in super::super) fn has_rules(&self) -> bool {
         !matches!(self.metric_type, None | Some(MetricType::Gauge | MetricType::Unknown))
     }
 
-    fn unit_fits(&self, instances: &[TextBody]) -> bool {
+    pub(in super::super) fn unit_fits(&self, instances: &[TextBody]) -> bool {
         let Some(unit) = self.unit else { return true };
         let has_none = matches!(self.metric_type, Some(MetricType::Info | MetricType::StateSet));
         let stem = self.name.strip_suffix(unit.of(instances));
