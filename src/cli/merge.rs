@@ -8,6 +8,7 @@ mod check;
 mod content;
 mod error;
 mod input;
+mod mistakes;
 mod repeated;
 
 use super::failure::Failure;
@@ -33,7 +34,7 @@ pub(super) struct Options {
     /// values [default: allow-utf-8 where the format can have them, else underscores]
     #[arg(long, value_name = "SCHEME", value_parser = escaping)]
     escaping: Option<Escaping>,
-    /// Write no exposition, but each problem as FILE:LINE: REASON, and what a merge would resolve
+    /// Write no exposition, but each mistake as FILE:LINE: REASON, and what a merge would change
     #[arg(long)]
     check: bool,
     /// A label for the samples of all files

@@ -319,17 +319,47 @@ fn merge_check_lists_every_problem_of_every_file() {
 }
 
 #[test]
-fn merge_check_lists_what_a_merge_corrects_and_exits_0() {
+fn merge_check_fails_for_what_a_pipeline_must_not_pass() {
+    let decreasing = "# TYPE h histogram\nh_bucket{le=\"1\"} 5\nh_bucket{le=\"2\"} 3\n\
+        h_bucket{le=\"+Inf\"} 6\nh_sum 1\nh_count 6\n";
+    let cases = [
+        ("", "-: the file has no samples\n"),
+        ("# a comment\n", "-: the file has no samples\n"),
+        (decreasing, "-:3: histogram h: the bucket counts less than the one before it\n"),
+        (
+            "# TYPE x_total counter\nx_total -1\n",
+            "-:2: counter x_total: the value is negative or NaN\n",
+        ),
+        ("x 1\nx 2\n", "-:2: x is in -:1 too\n"),
+    ];
+    let error = "scrapebroker: the files can be merged, but mistakes were found: 1\n";
+    for (body, mistake) in cases {
+        for options in [&["--to", "text"], &["--to", "openmetrics"], &["--to", "protobuf"]] {
+            let checked =
+                run_with_stdin(&[&["merge", "--check"], &options[..], &["-"]].concat(), body);
+            assert_eq!(checked, (1, mistake.to_owned(), error.to_owned()), "{options:?} {body}");
+        }
+        // A merge resolves all of them.
+        let (code, _, err) = run_with_stdin(&["merge", "-"], body);
+        assert_eq!((code, err.as_str()), (0, ""), "{body}");
+    }
+}
+
+#[test]
+fn merge_check_notes_what_the_output_format_cannot_have() {
     let fine = run_with_stdin(&["merge", "--check", "-"], "# TYPE x gauge\nx 1\n");
     assert_eq!(fine, (0, String::new(), String::new()));
 
-    let counter = "# TYPE x counter\nx_total -1 # {} 1\n# EOF\n";
+    let counter = "# TYPE x counter\nx_total 1 # {} 1\n# EOF\n";
     let (code, out, err) = run_with_stdin(&["merge", "--check", "-"], counter);
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.starts_with("note: merged as text: exemplars") && out.ends_with(": 1\n"), "{out}");
-    let (code, out, _) = run_with_stdin(&["merge", "--check", "--to", "openmetrics", "-"], counter);
-    assert_eq!(code, 0);
-    assert!(out.contains("note: merged as openmetrics: families that lose their type"), "{out}");
+    let strict = ["merge", "--check", "--to", "openmetrics", "-"];
+    assert_eq!(run_with_stdin(&strict, counter), (0, String::new(), String::new()));
+
+    let (code, out, err) = run_with_stdin(&strict, "# TYPE x counter\nx 1\n");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("note: -:1: counter x loses its type in openmetrics: "), "{out}");
 }
 
 #[test]

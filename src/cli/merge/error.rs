@@ -31,6 +31,9 @@ pub(super) enum MergeError {
         /// Number of all files.
         files: usize,
     },
+    /// Files that can be merged, with mistakes, which were already listed.
+    #[error("the files can be merged, but mistakes were found: {0}")]
+    Mistakes(usize),
     /// Two files contain the same series.
     #[error("two files have the same series: give each file a label of its own")]
     Repeated,
