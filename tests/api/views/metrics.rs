@@ -80,6 +80,60 @@ async fn the_page_shows_families_labels_and_differences_between_instances() {
 }
 
 #[actix_web::test]
+async fn the_page_reports_the_merge_that_prometheus_gets() {
+    let body = "# TYPE shop_h histogram\nshop_h_bucket{le=\"1.0\"} 5\nshop_h_bucket{le=\"2.0\"} 3\n\
+        shop_h_bucket{le=\"+Inf\"} 6\nshop_h_sum 9.0\nshop_h_count 6\n\
+        # TYPE jobs counter\njobs_total 1.0 # {trace_id=\"abc\"} 1.0\n\
+        # TYPE wait_seconds gauge\n# UNIT wait_seconds seconds\nwait_seconds 1.0\n# EOF\n";
+    let openmetrics = || {
+        Instance::start(|request| {
+            let accept = request.headers.iter().find(|(name, _)| *name == "accept");
+            assert!(accept.unwrap().1.starts_with("application/openmetrics-text;version=1.0.0"));
+            let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            let headers = vec![("content-type", content_type.to_owned())];
+            Reply::Http(200, headers, body.as_bytes().to_vec())
+        })
+    };
+    let (first, second) = (openmetrics().await, openmetrics().await);
+    let routes = RouteFile::of_app([&first, &second]);
+    let app = spawn_app(&[routes.setting()]).await;
+    // The first view comes before any scrape, the second one knows the formats.
+    for view in 0..2 {
+        let twin = app.get_with(PAGE, &[JSON]).await.json();
+        assert_eq!(twin["format"], "openmetrics", "view {view}: {twin}");
+        assert_eq!(twin["changes"], json!({"spec_violation": 1}), "view {view}: {twin}");
+        let histogram = family(&twin, "shop_h");
+        let reason = "the bucket counts less than the one before it";
+        assert_eq!(histogram["violations"], json!([{"reason": reason, "instances": [0, 1]}]));
+        assert_eq!(
+            (&histogram["type"], &histogram["conflict"]),
+            (&json!("histogram"), &json!(false))
+        );
+        assert_eq!(family(&twin, "jobs_total")["violations"], json!([]));
+    }
+    let page = app.get_with(PAGE, &[HTML]).await.text();
+    let violation = "the bucket counts less than the one before it at web/0 and web/1; it is stored without a type";
+    assert!(page.contains("Violations of the specification") && page.contains(violation), "{page}");
+
+    let accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3";
+    let scraped = app.get_with("/v1/apps/app-guid/metrics", &[("Accept", accept)]).await.text();
+    assert!(scraped.contains("# TYPE shop_h_bucket unknown\n"), "{scraped}");
+    assert!(scraped.contains(" # {trace_id=\"abc\"} 1.0\n"), "{scraped}");
+    assert!(scraped.contains("# UNIT wait_seconds seconds\n"), "{scraped}");
+
+    // Of an app in the text format, exemplars and units are lost.
+    let text = Instance::with_metrics("plain 1\n").await;
+    routes.rewrite([&first, &text]);
+    let twin = eventually(async || {
+        let twin = app.get_with(PAGE, &[JSON]).await.json();
+        Some(twin).filter(|twin| twin["instances"][1]["format"] == "text")
+    })
+    .await;
+    assert_eq!(twin["format"], "text");
+    assert_eq!(twin["changes"], json!({"exemplar": 1, "unit": 1}), "{twin}");
+}
+
+#[actix_web::test]
 async fn failed_instances_are_explained() {
     let good = Instance::with_metrics("a 1\n").await;
     let missing = Instance::start(|_| Reply::Http(404, vec![], b"secret".to_vec())).await;

@@ -5,6 +5,7 @@
 mod differences;
 mod query;
 mod twin;
+mod violations;
 
 use super::{
     AppPages,
@@ -27,6 +28,7 @@ use differences::differences;
 use exposition::{FamilyReport, LabelReport};
 use query::{FamilyOrder, MetricsQuery};
 use twin::MetricsTwin;
+use violations::Violations;
 
 /// Maximum number of families on the page and in its JSON twin.
 const MAX_FAMILIES: usize = 1000;
@@ -62,6 +64,7 @@ struct FamilyRow<'a> {
     per_instance: String,
     share: String,
     differences: Vec<String>,
+    violations: Vec<String>,
 }
 
 pub(super) async fn respond(
@@ -73,11 +76,11 @@ pub(super) async fn respond(
     id: &AppGuid,
 ) -> Result<HttpResponse, AppsError> {
     let query = MetricsQuery::parse(request.query_string())?;
-    let scrape_request = scrape_now::scrape_request(request, apps, caller)?;
-    let (app, plan) = scrape_now::plan(apps, caller, id, &scrape_request)?;
+    let (app, plan, scrape_request) = scrape_now::plan(request, apps, caller, id)?;
     let mut inspected = apps.scrapes.inspect(client, plan, &scrape_request).await?;
     query.order.sort(&mut inspected.report.families);
-    let twin = MetricsTwin::new(&inspected, &query, &app);
+    let violations = Violations::new(&inspected.lost_types);
+    let twin = MetricsTwin::new(&inspected, &violations, &query, &app);
     let families = inspected.report.families.iter().take(MAX_FAMILIES);
     let labels = &inspected.report.labels;
     let page = MetricsPage {
@@ -88,7 +91,7 @@ pub(super) async fn respond(
         inspected: &inspected,
         failures: failures(&inspected, &app),
         twin: &twin,
-        families: families.map(|family| FamilyRow::new(family, &inspected)).collect(),
+        families: families.map(|family| FamilyRow::new(family, &inspected, &violations)).collect(),
         labels: labels.get(..MAX_LABELS).unwrap_or(labels),
     };
     Ok(ui::respond(request, &page, &twin))
@@ -105,7 +108,7 @@ fn failures(inspected: &Inspected, app: &App) -> FailureGroups {
 }
 
 impl<'a> FamilyRow<'a> {
-    fn new(family: &'a FamilyReport, inspected: &Inspected) -> Self {
+    fn new(family: &'a FamilyReport, inspected: &Inspected, violations: &Violations<'_>) -> Self {
         let series = family.series();
         let types: Vec<_> = family.types().iter().map(|(name, _)| *name).collect();
         let of_bodies = || family.bodies.iter().map(|one| one.series);
@@ -123,6 +126,9 @@ impl<'a> FamilyRow<'a> {
             },
             share: format!("{share:.1} %"),
             differences: differences(family, &inspected.instances),
+            violations: (violations.of(&family.name).iter())
+                .map(|violation| violation.text(&inspected.instances))
+                .collect(),
         }
     }
 }
@@ -157,6 +163,10 @@ impl MetricsPage<'_> {
     fn order_link(&self, order: &FamilyOrder) -> String {
         let interval = humantime::format_duration(self.query.interval).to_string();
         format!("?sort={}&interval={}#families", order.as_str(), interval.replace(' ', ""))
+    }
+
+    fn with_violations(&self) -> impl Iterator<Item = &FamilyRow<'_>> {
+        self.families.iter().filter(|row| !row.violations.is_empty())
     }
 
     fn with_differences(&self) -> impl Iterator<Item = &FamilyRow<'_>> {

@@ -30,7 +30,7 @@ pub(super) fn differences(family: &FamilyReport, instances: &[InspectedInstance]
 }
 
 /// The names of instances without their addresses.
-fn names(positions: &[usize], instances: &[InspectedInstance]) -> String {
+pub(super) fn names(positions: &[usize], instances: &[InspectedInstance]) -> String {
     let named = positions.iter().filter_map(|position| instances.get(*position));
     let mut names: Vec<_> = named.take(MAX_NAMED).map(|it| short_name(&it.name)).collect();
     let more = positions.len().saturating_sub(MAX_NAMED).to_string() + " more";

@@ -1,6 +1,10 @@
 //! The JSON twin of the page about the metrics of an app.
 
-use super::{MAX_FAMILIES, MAX_LABELS, SECONDS_PER_DAY, query::MetricsQuery};
+use super::{
+    MAX_FAMILIES, MAX_LABELS, SECONDS_PER_DAY,
+    query::MetricsQuery,
+    violations::{FamilyViolation, Violations},
+};
 use crate::{
     domain::App,
     http::ui::format,
@@ -25,6 +29,8 @@ pub(super) struct MetricsTwin<'a> {
     families: Vec<FamilyTwin<'a>>,
     pub(super) labels_total: usize,
     labels: Vec<LabelTwin<'a>>,
+    /// The format of the merge.
+    pub(super) format: &'static str,
     /// The changes that a merge makes, by kind.
     changes: BTreeMap<&'static str, usize>,
 }
@@ -57,7 +63,15 @@ struct FamilyTwin<'a> {
     missing: Vec<usize>,
     renamed: &'a [String],
     conflict: bool,
+    violations: Vec<ViolationTwin<'a>>,
     widest_label: Option<WidestLabel<'a>>,
+}
+
+#[derive(Serialize)]
+struct ViolationTwin<'a> {
+    reason: String,
+    /// Positions of the instances.
+    instances: &'a [usize],
 }
 
 #[derive(Serialize)]
@@ -77,8 +91,13 @@ struct LabelTwin<'a> {
 }
 
 impl<'a> MetricsTwin<'a> {
-    pub(super) fn new(inspected: &'a Inspected, query: &MetricsQuery, app: &'a App) -> Self {
-        let Inspected { report, instances, failures, stats } = inspected;
+    pub(super) fn new(
+        inspected: &'a Inspected,
+        violations: &'a Violations<'_>,
+        query: &MetricsQuery,
+        app: &'a App,
+    ) -> Self {
+        let Inspected { report, instances, failures, format: output, stats, .. } = inspected;
         let answered = instances.len();
         let changes = merge_changes(stats).into_iter().filter(|(_, number)| *number > 0);
         Self {
@@ -95,10 +114,11 @@ impl<'a> MetricsTwin<'a> {
             samples_per_day: report.samples as f64 * SECONDS_PER_DAY / query.interval.as_secs_f64(),
             families_total: report.families.len(),
             families: (report.families.iter().take(MAX_FAMILIES))
-                .map(|family| FamilyTwin::new(family, answered))
+                .map(|family| FamilyTwin::new(family, answered, violations.of(&family.name)))
                 .collect(),
             labels_total: report.labels.len(),
             labels: report.labels.iter().take(MAX_LABELS).map(LabelTwin::new).collect(),
+            format: output.as_str(),
             changes: changes.collect(),
         }
     }
@@ -141,7 +161,7 @@ impl<'a> InstanceTwin<'a> {
 }
 
 impl<'a> FamilyTwin<'a> {
-    fn new(family: &'a FamilyReport, instances: usize) -> Self {
+    fn new(family: &'a FamilyReport, instances: usize, violations: &'a [FamilyViolation]) -> Self {
         let mut series = vec![0; instances];
         for one in &family.bodies {
             if let Some(series) = series.get_mut(one.body) {
@@ -163,6 +183,13 @@ impl<'a> FamilyTwin<'a> {
             missing: family.missing(instances),
             renamed: &family.renamed,
             conflict: family.has_conflict,
+            violations: violations
+                .iter()
+                .map(|FamilyViolation { reason, instances }| ViolationTwin {
+                    reason: reason.to_string(),
+                    instances,
+                })
+                .collect(),
             widest_label: (family.widest_label.as_ref())
                 .map(|(name, values)| WidestLabel { name, values: *values }),
         }
