@@ -4,6 +4,7 @@
 //! document. They work with every version of Prometheus since 2.42. The same input gives the same
 //! bytes, so that an unchanged file needs no restart.
 
+mod exemplars;
 mod query_limits;
 
 use super::DesiredInstance;
@@ -40,6 +41,8 @@ struct ConfigContents<'a> {
     scrape_interval: Period,
     /// Maximum number of samples per scrape; 0: no limit.
     sample_limit: u64,
+    /// Memory limit of the plan, in bytes.
+    memory_limit: u64,
     has_rules: bool,
     alertmanager_url: Option<&'a Url>,
     remote_write: Option<RemoteWriteSection<'a>>,
@@ -72,6 +75,7 @@ impl<'a> ConfigContents<'a> {
             scraper_token: &desired.scraper_token,
             scrape_interval: spec.scrape_interval,
             sample_limit: spec.sample_limit,
+            memory_limit: spec.memory_limit,
             has_rules: spec.rules.is_some(),
             alertmanager_url: spec.alertmanager_url.as_ref().map(AlertmanagerUrl::url),
             remote_write: desired.remote_write.as_ref().map(RemoteWriteSection::of),
@@ -125,6 +129,9 @@ fn text(contents: &ConfigContents<'_>) -> String {
             },
         },
         "scrape_configs": [apps],
+        "storage": {
+            "exemplars": { "max_exemplars": exemplars::max_exemplars(contents.memory_limit) },
+        },
     });
     if contents.has_rules {
         config["rule_files"] = json!([RULES_FILE]);
@@ -171,15 +178,19 @@ pub fn flags(desired: &DesiredInstance, route_prefix: &str) -> Vec<(&'static str
         flags.push(("storage.tsdb.retention.size", format!("{bytes}B")));
     }
     flags.extend(query_limits::flags(desired.spec.memory_limit));
-    let features = features(desired.instance_id.as_str());
-    flags.extend(features.map(|feature| ("enable-feature", feature.to_owned())));
+    flags.push(("enable-feature", features(desired.instance_id.as_str()).to_owned()));
     flags
 }
 
-/// Prometheus 3 expands `$` in external labels. Prometheus 2 does so only with this feature. The
-/// configuration contains `$$` for each `$`, so labels with `$` need the feature.
-fn features(instance: &str) -> Option<&'static str> {
-    instance.contains('$').then_some("expand-external-labels")
+/// All versions of Prometheus store exemplars only with a feature.
+///
+/// Prometheus 3 expands `$` in external labels. Prometheus 2 does so only with a feature. The
+/// configuration contains `$$` for each `$`, so labels with `$` need it.
+fn features(instance: &str) -> &'static str {
+    match instance.contains('$') {
+        true => "exemplar-storage,expand-external-labels",
+        false => "exemplar-storage",
+    }
 }
 
 fn escaped(label: &str) -> String {

@@ -228,6 +228,49 @@ async fn life_cycle_of_a_dedicated_prometheus_over_osb() {
 }
 
 #[actix_web::test]
+async fn exemplars_are_stored_and_queried() {
+    let body = "# TYPE shop_orders counter\n\
+        shop_orders_total 7.0 # {trace_id=\"0af7651916cd43dd8448eb211c80319c\"} 1.0\n# EOF\n";
+    let instance = Instance::start(|_| {
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        let headers = vec![("content-type", content_type.to_owned())];
+        Reply::Http(200, headers, body.as_bytes().to_vec())
+    })
+    .await;
+    let instance_dirs = InstanceDirs::new();
+    let routes = RouteFile::of_app([&instance]);
+    let mut settings = instance_dirs.settings();
+    settings.push(routes.setting());
+    let app = spawn_app(&settings).await;
+    let provision = json!({
+        "service_id": SERVICE_ID, "plan_id": STANDARD, "organization_guid": "org-guid",
+        "space_guid": "space-guid", "parameters": {"scrape_interval": "1s"},
+    });
+    let path = format!("{INSTANCE}?accepts_incomplete=true");
+    assert_eq!(app.broker("PUT", &path, Some(provision)).await.status, 202);
+    assert_eq!(app.end_of_operation().await, "succeeded");
+    let bind = json!({
+        "service_id": SERVICE_ID, "plan_id": STANDARD, "bind_resource": {"app_guid": "app-guid"},
+    });
+    let binding = format!("{INSTANCE}/service_bindings/b1");
+    let bound = app.broker("PUT", &binding, Some(bind)).await;
+    let login = credentials(&bound.json()["credentials"], "username", "password");
+    let query = "/api/v1/query_exemplars?query=shop_orders_total";
+    let found = eventually(async || {
+        let answer = app.query_api("own", &login, query).await;
+        if answer.status != 200 {
+            return None;
+        }
+        let result = answer.json()["data"].as_array()?.clone();
+        (!result.is_empty()).then_some(result)
+    })
+    .await;
+    assert_eq!(found[0]["seriesLabels"]["app_name"], "app");
+    let exemplar = &found[0]["exemplars"][0];
+    assert_eq!(exemplar["labels"], json!({"trace_id": "0af7651916cd43dd8448eb211c80319c"}));
+}
+
+#[actix_web::test]
 async fn instances_stop_with_the_program_and_restart_with_their_samples() {
     let (instance_dirs, instances) = (InstanceDirs::new(), start_four_instances().await);
     let routes = RouteFile::of_app(instances.iter().take(1));

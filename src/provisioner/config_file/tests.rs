@@ -10,6 +10,7 @@ fn contents(token: &SecretString) -> ConfigContents<'_> {
         scraper_token: token,
         scrape_interval: Period::seconds(15),
         sample_limit: 0,
+        memory_limit: 1 << 30,
         has_rules: false,
         alertmanager_url: None,
         remote_write: None,
@@ -90,6 +91,7 @@ fn the_complete_configuration() {
                     "authorization": { "type": "Bearer", "credentials": "t" },
                 }],
             }],
+            "storage": { "exemplars": { "max_exemplars": 32_768 } },
             "rule_files": ["rules.yml"],
             "alerting": {
                 "alertmanagers": [{
@@ -117,7 +119,7 @@ fn optional_sections_are_absent_when_they_are_not_configured() {
     assert_valid(&config);
     let config = parsed(&config);
     let keys: Vec<_> = config.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["global", "scrape_configs"]);
+    assert_eq!(keys, ["global", "scrape_configs", "storage"]);
     assert_eq!(config["scrape_configs"][0].get("sample_limit"), None);
 }
 
@@ -216,15 +218,17 @@ fn flags_contain_retention_urls_and_query_limits() {
     let size = ("storage.tsdb.retention.size", "1048576B".to_owned());
     let queries = ("query.max-concurrency", "2".to_owned());
     let samples = ("query.max-samples", "1048576".to_owned());
-    let expected =
-        [time("15d"), url.clone(), prefix.clone(), size, queries.clone(), samples.clone()];
+    let features = |features: &str| ("enable-feature", features.to_owned());
+    let rest = [url, prefix, size, queries, samples, features("exemplar-storage")];
+    let expected = [&[time("15d")], &rest[..]].concat();
     assert_eq!(flags(&desired, "/"), expected);
     desired.spec.retention_size = None;
     desired.spec.retention = "90m".parse().unwrap();
-    assert_eq!(flags(&desired, "/"), [time("1h30m"), url, prefix, queries, samples]);
+    let expected = [&[time("1h30m")], &rest[..2], &rest[3..]].concat();
+    assert_eq!(flags(&desired, "/"), expected);
     desired.instance_id = "$".parse().unwrap();
-    let feature = ("enable-feature", "expand-external-labels".to_owned());
-    assert_eq!(flags(&desired, "/").last(), Some(&feature));
+    let both = features("exemplar-storage,expand-external-labels");
+    assert_eq!(flags(&desired, "/").last(), Some(&both));
 }
 
 #[test]
