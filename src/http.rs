@@ -10,7 +10,6 @@ pub mod auth;
 pub mod base_path;
 mod body;
 pub mod browser;
-mod disconnect;
 pub mod doc;
 pub mod events;
 mod exposition_body;

@@ -87,7 +87,7 @@ pub(super) async fn serve<S, B>(
     loop {
         tokio::select! {
             accepted = connection.accept() => {
-                let Some(Ok((request, respond))) = accepted else { return };
+                let Some(Ok((request, mut respond))) = accepted else { return };
                 let request = convert_request(request, peer);
                 request.extensions_mut().insert(in_use.clone());
                 let answer = Answer {
@@ -97,7 +97,10 @@ pub(super) async fn serve<S, B>(
                 };
                 let answering = app.call(request);
                 answers.spawn_local(async move {
-                    let response = match answering.await {
+                    let Some(answered) = unless_reset(answering, &mut respond).await else {
+                        return;
+                    };
+                    let response = match answered {
                         Ok(response) => response.map_into_boxed_body().into_parts().1,
                         Err(error) => error.error_response(),
                     };
@@ -111,6 +114,19 @@ pub(super) async fn serve<S, B>(
                 connection.graceful_shutdown();
             }
         }
+    }
+}
+
+/// Runs a handler until the client resets its stream, as the end of an HTTP/1.1 connection ends its
+/// handler. The handler of a reset stream would not count towards [`MAX_STREAMS`] any more.
+async fn unless_reset<T>(
+    handler: impl Future<Output = T>,
+    respond: &mut SendResponse<Bytes>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => None,
+        handled = handler => Some(handled),
     }
 }
 

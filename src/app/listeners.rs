@@ -14,7 +14,7 @@ use crate::{
         self,
         access::gate::{self, Gate},
         base_path::{self, BasePath},
-        head_limits::{self, RequestHeads},
+        head_limits::{self, RequestMemory},
         lifecycle::{self, Lifecycle},
         reload::Reload,
     },
@@ -52,7 +52,7 @@ pub(super) struct Listeners<'a> {
     reload: web::Data<Reload>,
     lifecycle: web::Data<Lifecycle>,
     requests: web::Data<running::Running>,
-    heads: web::Data<RequestHeads>,
+    memory: web::Data<RequestMemory>,
     gate: web::Data<Gate>,
     settings: server::Settings,
 }
@@ -80,7 +80,7 @@ impl<'a> Listeners<'a> {
             reload: web::Data::new(reload(components, reloader)),
             lifecycle: web::Data::new(drain.lifecycle.clone()),
             requests: web::Data::new(drain.running.clone()),
-            heads: web::Data::new(RequestHeads::default()),
+            memory: web::Data::new(RequestMemory::new(components.connections.max())),
             gate: web::Data::new(components.web_config.gate.clone()),
             settings,
         })
@@ -93,7 +93,7 @@ impl<'a> Listeners<'a> {
     ) -> Result<(Server, Vec<SocketAddr>), StartError> {
         let base_path = web::Data::new(BasePath::of(&self.config.base_url));
         let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
-        let (requests, heads) = (self.requests.clone(), self.heads.clone());
+        let (requests, memory) = (self.requests.clone(), self.memory.clone());
         let gate = self.gate.clone();
         let (idle_timeout, backends) =
             (self.config.backends.idle_timeout, self.components.backends.clone());
@@ -116,7 +116,7 @@ impl<'a> Listeners<'a> {
                 .app_data(lifecycle.clone())
                 .app_data(requests.clone())
                 .app_data(base_path.clone())
-                .app_data(heads.clone())
+                .app_data(memory.clone())
                 .app_data(gate.clone())
                 .app_data(data.apps.clone())
                 .app_data(data.app_pages.clone())
@@ -178,7 +178,7 @@ impl<'a> Listeners<'a> {
     pub(super) fn query(&self) -> Result<Option<(Server, SocketAddr)>, StartError> {
         let Some(listen) = self.config.query.listen else { return Ok(None) };
         let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
-        let (requests, heads) = (self.requests.clone(), self.heads.clone());
+        let (requests, memory) = (self.requests.clone(), self.memory.clone());
         let gate = self.gate.clone();
         let query_client = self.query_client();
         let app = move || {
@@ -192,7 +192,7 @@ impl<'a> Listeners<'a> {
                 .wrap(from_fn(gate::add_headers))
                 .app_data(lifecycle.clone())
                 .app_data(requests.clone())
-                .app_data(heads.clone())
+                .app_data(memory.clone())
                 .app_data(gate.clone())
                 .app_data(data.own_origin.clone())
                 .app_data(data.pools.clone())
@@ -209,7 +209,7 @@ impl<'a> Listeners<'a> {
     pub(super) fn events(&self) -> Result<Option<(Server, SocketAddr)>, StartError> {
         let Some(listen) = self.config.events.listen else { return Ok(None) };
         let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
-        let (requests, heads) = (self.requests.clone(), self.heads.clone());
+        let (requests, memory) = (self.requests.clone(), self.memory.clone());
         let gate = self.gate.clone();
         let token_required = self.config.events.token_required;
         let events = web::Data::new(data.events.as_ref().clone().for_listener(token_required));
@@ -225,7 +225,7 @@ impl<'a> Listeners<'a> {
                 .wrap(from_fn(http::paths::normalize))
                 .app_data(lifecycle.clone())
                 .app_data(requests.clone())
-                .app_data(heads.clone())
+                .app_data(memory.clone())
                 .app_data(gate.clone())
                 .app_data(data.own_origin.clone())
                 .app_data(events.clone())

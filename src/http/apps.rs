@@ -16,7 +16,6 @@ use crate::{
     http::{
         accept::accepts_gzip,
         access::{Access, Caller, visible},
-        disconnect,
         forwarded::forwarded_for,
         readiness,
     },
@@ -74,19 +73,6 @@ pub fn configure(config: &mut web::ServiceConfig) {
 }
 
 async fn apps(
-    request: HttpRequest,
-    payload: web::Payload,
-    apps: web::Data<Apps>,
-    client: web::Data<ScrapeClient>,
-) -> Result<HttpResponse, AppsError> {
-    let version = request.version();
-    let answer = answer(request, apps, client);
-    disconnect::cancel_on_disconnect(version, payload, answer)
-        .await
-        .unwrap_or(Err(AppsError::ClientDisconnected))
-}
-
-async fn answer(
     request: HttpRequest,
     apps: web::Data<Apps>,
     client: web::Data<ScrapeClient>,

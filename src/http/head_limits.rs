@@ -1,20 +1,25 @@
-//! Limits of request heads, in HTTP/1.1 and HTTP/2.
+//! Limits of request heads, and of all requests in progress, in HTTP/1.1 and HTTP/2.
 //!
 //! In HTTP/2 a header field of 4 KB can be one byte on the wire. So the size on the wire does not
-//! limit the memory of a request.
+//! limit the memory of a request. A connection can have many requests there, so the number of
+//! connections does not limit the number of requests.
 
 use actix_web::{
     Error, HttpResponse, ResponseError,
-    body::MessageBody,
+    body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
         header::{self, ContentType},
     },
     middleware::Next,
-    web,
+    web::{self, Bytes},
 };
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll},
+};
 
 /// Maximum number of header fields per request.
 const MAX_FIELDS: usize = 90;
@@ -22,35 +27,48 @@ const MAX_FIELDS: usize = 90;
 const MAX_BYTES: usize = 32 << 10;
 /// Memory overhead per header field, in bytes.
 const FIELD_OVERHEAD: usize = 256;
-/// Maximum size of the heads of all requests in progress, in bytes.
-const MAX_TOTAL_BYTES: usize = 64 << 20;
+/// Memory of a request in addition to its head, in bytes: its handler, a request to an instance and
+/// the part of the response that is not sent yet.
+const REQUEST_OVERHEAD: usize = 32 << 10;
+/// The limit of all requests allows at least this, in bytes.
+const MIN_TOTAL_BYTES: usize = 64 << 20;
+/// The limit of all requests allows this for each connection, in bytes: a request with a head of
+/// 8 KiB. So usual clients with HTTP/1.1 never reach it.
+const BYTES_PER_CONNECTION: usize = REQUEST_OVERHEAD + (8 << 10);
 
-/// Total size of the heads of requests in progress.
-#[derive(Debug, Default)]
-pub struct RequestHeads(AtomicUsize);
+/// Memory of all requests in progress, until their responses are sent.
+#[derive(Debug)]
+pub struct RequestMemory {
+    max: usize,
+    used: AtomicUsize,
+}
 
-/// The size of one head. It is subtracted when dropped.
-struct HeadReservation<'a> {
-    heads: &'a RequestHeads,
+/// The memory of one request. It is subtracted when dropped.
+struct RequestReservation {
+    memory: web::Data<RequestMemory>,
     bytes: usize,
 }
 
-impl RequestHeads {
-    fn reserve(&self, bytes: usize) -> Result<HeadReservation<'_>, HeadError> {
-        // Created first, so that dropping it subtracts the bytes again.
-        let reservation = HeadReservation { heads: self, bytes };
-        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > MAX_TOTAL_BYTES {
-            Err(HeadError::Busy)
-        } else {
-            Ok(reservation)
-        }
+impl RequestMemory {
+    pub fn new(max_connections: usize) -> Self {
+        let max = max_connections.saturating_mul(BYTES_PER_CONNECTION).max(MIN_TOTAL_BYTES);
+        Self { max, used: AtomicUsize::new(0) }
     }
 }
 
-impl Drop for HeadReservation<'_> {
+impl RequestReservation {
+    fn new(memory: web::Data<RequestMemory>, bytes: usize) -> Result<Self, HeadError> {
+        let before = memory.used.fetch_add(bytes, Ordering::Relaxed);
+        let is_allowed = before.saturating_add(bytes) <= memory.max;
+        // Created in any case, because dropping it subtracts the bytes again.
+        let reservation = Self { memory, bytes };
+        if is_allowed { Ok(reservation) } else { Err(HeadError::Busy) }
+    }
+}
+
+impl Drop for RequestReservation {
     fn drop(&mut self) {
-        self.heads.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -93,22 +111,45 @@ pub fn refusal(has_too_many_fields: bool) -> String {
     }
 }
 
-/// Middleware that refuses requests with more or larger header fields than allowed. Requires
-/// [`RequestHeads`] as app data.
+/// Middleware that refuses requests with more or larger header fields than allowed, and requests
+/// beyond the limit of all requests. Requires [`RequestMemory`] as app data.
 ///
 /// # Errors
 /// Returns the refusal, or errors of the wrapped service.
 pub async fn check<B: MessageBody + 'static>(
-    heads: web::Data<RequestHeads>,
+    memory: web::Data<RequestMemory>,
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
-    let _reservation = heads.reserve(size(&request)?)?;
-    next.call(request).await
+) -> Result<ServiceResponse<ReservedBody>, Error> {
+    let bytes = REQUEST_OVERHEAD + head_size(&request)?;
+    let reservation = RequestReservation::new(memory, bytes)?;
+    let response = next.call(request).await?;
+    Ok(response.map_body(|_, body| ReservedBody { body: body.boxed(), _reservation: reservation }))
+}
+
+/// A response body whose request occupies memory until the body is sent or dropped.
+pub struct ReservedBody {
+    body: BoxBody,
+    _reservation: RequestReservation,
+}
+
+impl MessageBody for ReservedBody {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
 }
 
 /// The memory of the head, in bytes.
-fn size(request: &ServiceRequest) -> Result<usize, HeadError> {
+fn head_size(request: &ServiceRequest) -> Result<usize, HeadError> {
     let headers = request.headers();
     let fields = headers.iter().count();
     let text = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();

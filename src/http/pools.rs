@@ -14,10 +14,7 @@ use crate::{
     http::{
         access::Access,
         lifecycle::Lifecycle,
-        query::{
-            self, ClientBody, NOTIFICATIONS_LIVE, Problem, PrometheusError, only_read,
-            until_disconnect,
-        },
+        query::{self, ClientBody, NOTIFICATIONS_LIVE, Problem, PrometheusError, only_read},
         read_only,
         ui::{self, Layout, Section, Viewer},
     },
@@ -228,18 +225,15 @@ impl Pools {
             address: client_of(request, pool),
             cookie: cookie.as_ref().map(Cookie::value),
         };
-        let work = async {
-            let answer = pool.forward(client, from, &query_request).await?;
-            let mut response = query::respond(answer.response, request.method());
-            if let Some(value) = answer.set_cookie {
-                let cookie = cookie_of(pool, name, value, mount.is_https);
-                if let Ok(value) = header::HeaderValue::try_from(cookie.to_string()) {
-                    response.headers_mut().append(header::SET_COOKIE, value);
-                }
+        let answer = pool.forward(client, from, &query_request).await?;
+        let mut response = query::respond(answer.response, request.method());
+        if let Some(value) = answer.set_cookie {
+            let cookie = cookie_of(pool, name, value, mount.is_https);
+            if let Ok(value) = header::HeaderValue::try_from(cookie.to_string()) {
+                response.headers_mut().append(header::SET_COOKIE, value);
             }
-            Ok(response)
-        };
-        until_disconnect(request, body, work).await
+        }
+        Ok(response)
     }
 
     fn ready(&self, pool: &Pool) -> HttpResponse {

@@ -27,10 +27,7 @@ use crate::{
     },
     http::{
         access::{Access, Caller},
-        query::{
-            self, ClientBody, NOTIFICATIONS_LIVE, Problem, PrometheusError, only_read,
-            until_disconnect,
-        },
+        query::{self, ClientBody, NOTIFICATIONS_LIVE, Problem, PrometheusError, only_read},
         read_only,
         ui::Viewer,
     },
@@ -135,8 +132,7 @@ async fn handle(
             "/" => {
                 only_read(request.method())?;
                 let viewer = Viewer::of(&caller);
-                let work = page::show(&request, &state, &client, &prometheus, viewer);
-                return until_disconnect(&request, body, work).await;
+                return page::show(&request, &state, &client, &prometheus, viewer).await;
             }
             NOTIFICATIONS_LIVE => {
                 only_read(request.method())?;
@@ -148,11 +144,8 @@ async fn handle(
         let backend = backend(&state.base_url, &prometheus, &state.pools);
         let headers = query::without_credentials(request.headers(), &state.access);
         let query_request = read.request(&request, &headers, None, MAX_QUERY_TIMEOUT);
-        let work = async {
-            let response = backend.forward(&client, &query_request).await?;
-            Ok(query::respond(response, request.method()))
-        };
-        until_disconnect(&request, body, work).await
+        let response = backend.forward(&client, &query_request).await?;
+        Ok(query::respond(response, request.method()))
     };
     let is_api = target.as_ref().is_some_and(|target| target.rest.starts_with("/api/"));
     answered.await.unwrap_or_else(|problem| PrometheusError { problem, is_api }.response())

@@ -6,7 +6,7 @@ mod error;
 
 use crate::{
     domain::prometheus::Period,
-    http::{access::Access, browser::PROMETHEUS_PAGES, disconnect, forwarded::forwarded_for},
+    http::{access::Access, browser::PROMETHEUS_PAGES, forwarded::forwarded_for},
     query::{BodyContent, QueryRequest, QueryResponse, ReadEndpoint, RequestBody, Writes},
 };
 use actix_web::{
@@ -55,16 +55,6 @@ pub(super) async fn read(
         _ => return Err(Problem::Method(endpoint.methods())),
     };
     Ok(ReadQuery { endpoint, body })
-}
-
-/// Runs `work` until it finishes or the client disconnects.
-pub(super) async fn until_disconnect(
-    request: &HttpRequest,
-    client_body: ClientBody,
-    work: impl Future<Output = Result<HttpResponse, Problem>>,
-) -> Result<HttpResponse, Problem> {
-    let done = disconnect::cancel_on_disconnect(request.version(), client_body, work).await;
-    done.unwrap_or(Err(Problem::ClientDisconnected))
 }
 
 pub(super) fn only_read(method: &Method) -> Result<(), Problem> {

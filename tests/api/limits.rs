@@ -513,12 +513,17 @@ impl Secured {
     }
 
     async fn connect(&self) -> Http2 {
+        self.connect_with_window(64 << 10).await
+    }
+
+    /// A connection whose streams have this window.
+    async fn connect_with_window(&self, window: u32) -> Http2 {
         let client = client(&self.authority, None, &["h2"], &[&TLS13]);
         let stream = TcpStream::connect(self.app.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let stream = client.connect(name, stream).await.unwrap();
         let mut builder = h2::client::Builder::new();
-        builder.initial_window_size(64 << 10).initial_connection_window_size(1 << 20);
+        builder.initial_window_size(window).initial_connection_window_size(1 << 20);
         let (sender, connection) = builder.handshake(stream).await.unwrap();
         actix_web::rt::spawn(async move {
             let _ = connection.await;
@@ -690,4 +695,62 @@ async fn an_unread_http2_stream_is_reset_and_the_connection_stays_open() {
     };
     assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
     assert_eq!(get(&mut sender, "/-/ready", &[]).await.0, 200);
+}
+
+/// Sends 100 requests on a connection whose client never opens its window. Returns the responses
+/// without their bodies.
+async fn unread_requests(secured: &Secured) -> (Http2, Vec<http::Response<h2::RecvStream>>) {
+    let sender = secured.connect_with_window(0).await;
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        let mut ready = sender.clone().ready().await.unwrap();
+        answers.push(ready.send_request(request("/-/ready", &[]), true).unwrap().0);
+    }
+    let answers = futures_util::future::join_all(answers).await;
+    (sender, answers.into_iter().map(Result::unwrap).collect())
+}
+
+#[actix_web::test]
+async fn requests_of_all_http2_connections_together_are_limited() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let settings = [("WRITE_TIMEOUT", "600s".to_owned()), ("MAX_CONNECTIONS", "100".to_owned())];
+    let secured = Secured::start(&routes, &settings).await;
+    let mut connections = Vec::new();
+    let mut statuses = std::collections::BTreeMap::<u16, usize>::new();
+    for _ in 0..22 {
+        let (sender, answers) = unread_requests(&secured).await;
+        for answer in &answers {
+            *statuses.entry(answer.status().as_u16()).or_default() += 1;
+        }
+        connections.push((sender, answers));
+    }
+    // 64 MiB are allowed, and each request counts as a little more than 32 KiB.
+    assert_eq!(statuses.keys().copied().collect::<Vec<_>>(), [200, 503], "{statuses:?}");
+    assert!((1950..2048).contains(&statuses[&200]), "{statuses:?}");
+    let (status, text) = get(&mut secured.connect().await, "/-/ready", &[]).await;
+    assert_eq!(status, 503);
+    assert!(text.contains("Too many requests are under way"), "{text}");
+    drop(connections);
+    eventually(async || {
+        let (status, _) = get(&mut secured.connect().await, "/-/ready", &[]).await;
+        (status == 200).then_some(())
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn http2_streams_whose_window_stays_closed_are_reset() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let secured = Secured::start(&routes, &[("WRITE_TIMEOUT", "1s".to_owned())]).await;
+    let (_sender, answers) = unread_requests(&secured).await;
+    let started = Instant::now();
+    for answer in answers {
+        assert_eq!(answer.status(), 200);
+        let error = answer.into_body().data().await.unwrap().unwrap_err();
+        assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert_eq!(secured.own_metric("scrapebroker_answers_stalled_total").await, 100);
 }

@@ -235,6 +235,70 @@ async fn a_listener_may_offer_http1_only() {
     }
 }
 
+/// A connection with HTTP/2.
+async fn connect_http2(
+    server: &TestServer,
+    authority: &Authority,
+) -> h2::client::SendRequest<web::Bytes> {
+    let connector = client(authority, None, &["h2"], &[&rustls::version::TLS13]);
+    let socket = server.connect().await;
+    let client = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+    let (sender, connection) = h2::client::handshake(client).await.unwrap();
+    actix_web::rt::spawn(async move {
+        let _ = connection.await;
+    });
+    sender
+}
+
+/// Sends requests to a handler that never responds, and resets them when they run.
+async fn send_and_reset(
+    server: &mut TestServer,
+    sender: &h2::client::SendRequest<web::Bytes>,
+    count: usize,
+) -> Use {
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        let request = http::Request::get("https://localhost/hang").body(()).unwrap();
+        let mut ready = sender.clone().ready().await.unwrap();
+        streams.push(ready.send_request(request, true).unwrap());
+    }
+    let mut in_use = None;
+    for _ in 0..count {
+        in_use = server.in_use.recv().await;
+    }
+    for (_, stream) in &mut streams {
+        stream.send_reset(h2::Reason::CANCEL);
+    }
+    in_use.unwrap()
+}
+
+#[actix_web::test]
+async fn the_reset_of_an_http2_stream_ends_its_handler() {
+    let authority = Authority::new("ca");
+    let mut server = TestServer::start(Some(tls(&authority, Alpn::Http2)));
+    let sender = connect_http2(&server, &authority).await;
+    let in_use = send_and_reset(&mut server, &sender, 1).await;
+    eventually(async || in_use.unused_for().is_some().then_some(())).await;
+    assert!(!in_use.is_closed());
+}
+
+#[actix_web::test]
+async fn handlers_of_reset_streams_do_not_accumulate() {
+    const STREAMS: usize = 90;
+    const ROUNDS: usize = 20;
+    let authority = Authority::new("ca");
+    let mut server = TestServer::start(Some(tls(&authority, Alpn::Http2)));
+    let sender = connect_http2(&server, &authority).await;
+    let mut last = None;
+    for _ in 0..ROUNDS {
+        let in_use = send_and_reset(&mut server, &sender, STREAMS).await;
+        // Handlers of the previous round have ended when those of the next one run.
+        eventually(async || in_use.unused_for().is_some().then_some(())).await;
+        last = Some(in_use);
+    }
+    assert_eq!(last.unwrap().begun(), (STREAMS * ROUNDS) as u64);
+}
+
 fn tls(authority: &Authority, alpn: Alpn) -> Tls {
     let identity = authority.issue("localhost");
     let pem = |key: &str, text: String| Pem {

@@ -32,7 +32,7 @@ use crate::{
     http::{
         accept::prefers_json,
         access::{Caller, visible},
-        disconnect, read_only,
+        read_only,
         ui::{self, Layout, Section, Viewer},
         urls::app_path,
     },
@@ -118,15 +118,11 @@ async fn find(request: HttpRequest, pages: web::Data<AppPages>) -> Result<HttpRe
 
 async fn app(
     request: HttpRequest,
-    payload: web::Payload,
     apps: web::Data<Apps>,
     pages: web::Data<AppPages>,
     client: web::Data<ScrapeClient>,
 ) -> Result<HttpResponse, AppsError> {
-    let work = respond(&request, &apps, &pages, &client);
-    disconnect::cancel_on_disconnect(request.version(), payload, work)
-        .await
-        .unwrap_or(Err(AppsError::ClientDisconnected))
+    respond(&request, &apps, &pages, &client).await
 }
 
 async fn respond(

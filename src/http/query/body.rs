@@ -4,19 +4,11 @@
 use super::Problem;
 use crate::query::{BodyContent, BodyKind, RequestBody, RequestBodyError, StreamedBody};
 use actix_web::{
-    error::PayloadError,
     http::header::{self, HeaderMap, HeaderValue},
     web::{self, Bytes, BytesMut},
 };
 use futures_util::{Stream, StreamExt, future, stream};
-use std::{
-    cell::RefCell,
-    future::poll_fn,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{cell::RefCell, future::poll_fn, pin::Pin, rc::Rc, time::Duration};
 use tokio::time::timeout;
 
 /// Maximum length of a body that is kept, bytes.
@@ -30,17 +22,11 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The body of a client's request. Clones are the same body.
 #[derive(Clone)]
-pub(in crate::http) struct ClientBody(Rc<RefCell<Incoming>>);
-
-struct Incoming {
-    payload: web::Payload,
-    /// Whether a replica reads the body, and it is not complete.
-    is_streaming: bool,
-}
+pub(in crate::http) struct ClientBody(Rc<RefCell<web::Payload>>);
 
 impl ClientBody {
     pub(in crate::http) fn new(payload: web::Payload) -> Self {
-        Self(Rc::new(RefCell::new(Incoming { payload, is_streaming: false })))
+        Self(Rc::new(RefCell::new(payload)))
     }
 
     /// Reads the body, or its first part if it is long.
@@ -85,7 +71,6 @@ impl ClientBody {
         kept: usize,
         max: u64,
     ) -> impl Stream<Item = Result<Bytes, RequestBodyError>> + use<> {
-        self.0.borrow_mut().is_streaming = true;
         let more = stream::unfold(self.clone(), async |body| Some((body.next().await?, body)));
         let mut length = u64::try_from(kept).unwrap_or(u64::MAX);
         stream::once(future::ready(Ok(first))).chain(more).map(move |chunk| {
@@ -96,30 +81,11 @@ impl ClientBody {
     }
 
     async fn next(&self) -> Option<Result<Bytes, RequestBodyError>> {
-        match timeout(TIMEOUT, poll_fn(|cx| self.poll_chunk(cx))).await {
+        let chunk = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_next(cx));
+        match timeout(TIMEOUT, chunk).await {
             Ok(chunk) => chunk.map(|it| it.map_err(|_| RequestBodyError::Disconnected)),
             Err(_) => Some(Err(RequestBodyError::TooSlow)),
         }
-    }
-
-    fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
-        let mut incoming = self.0.borrow_mut();
-        let polled = Pin::new(&mut incoming.payload).poll_next(cx);
-        if matches!(polled, Poll::Ready(None)) {
-            incoming.is_streaming = false;
-        }
-        polled
-    }
-}
-
-/// What follows the body, to notice that the client disconnects. While a replica reads the body, it
-/// notices that itself.
-impl Stream for ClientBody {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let is_streaming = self.0.borrow().is_streaming;
-        if is_streaming { Poll::Pending } else { self.poll_chunk(cx) }
     }
 }
 

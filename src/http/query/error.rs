@@ -31,8 +31,6 @@ pub(in crate::http) enum Problem {
     NoForm,
     #[error("{0} must be {1}.")]
     Parameter(&'static str, &'static str),
-    #[error("The client broke off its request.")]
-    ClientDisconnected,
     #[error("{0}.")]
     Failed(#[from] QueryFailure),
 }
@@ -63,9 +61,7 @@ impl Problem {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             // If the client has disconnected, the status appears in the log only.
-            Self::Failed(QueryFailure::RequestBody(_)) | Self::ClientDisconnected => {
-                StatusCode::REQUEST_TIMEOUT
-            }
+            Self::Failed(QueryFailure::RequestBody(_)) => StatusCode::REQUEST_TIMEOUT,
             Self::Failed(
                 QueryFailure::Unavailable(_)
                 | QueryFailure::Busy
