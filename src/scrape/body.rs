@@ -5,6 +5,7 @@ use super::{
     failure::{FailureReason, ScrapeFailure},
     inflate::Inflation,
     memory_budget::{Allocation, Reservation},
+    outcome::MeasuredBody,
 };
 use exposition::{self, AddedLabels, Format, IndexedBody, Reader};
 use std::sync::Arc;
@@ -40,20 +41,22 @@ pub(super) struct ReadSettings {
 }
 
 impl FetchedBody {
-    /// Returns the indexed body and its size in memory. Large bodies are read on another thread.
+    /// Returns the indexed body. Large bodies are read on another thread.
     pub(super) async fn index(
         mut self,
         settings: ReadSettings,
         reservation: &Reservation,
-    ) -> Result<(IndexedBody, u64), ScrapeFailure> {
+    ) -> Result<MeasuredBody, ScrapeFailure> {
         if self.gzip {
             self.body = inflate(Inflation::new(self.body, reservation, settings.max_body)?).await?;
             self.whole = true;
         }
         let is_large = self.gzip || self.body.len() > INLINE;
         let check = move || check(self, settings);
-        let (indexed, allocation) = if is_large { run_blocking(check).await?? } else { check()? };
-        Ok((indexed, allocation.keep()))
+        let (body, mut allocation) = if is_large { run_blocking(check).await?? } else { check()? };
+        let bytes = allocation.bytes();
+        allocation.set_used(body.memory() as u64).await;
+        Ok(MeasuredBody { body, bytes, memory: allocation.keep() })
     }
 }
 

@@ -7,10 +7,10 @@ use super::{
     body::ReadSettings,
     failure::{FailureReason, ScrapeFailure, timed_out},
     fetch::Fetcher,
-    outcome::TargetOutcome,
+    outcome::{MeasuredBody, TargetOutcome},
     plan::{ScrapePlan, ScrapeTarget, TargetKind},
 };
-use exposition::{IndexedBody, Reader};
+use exposition::Reader;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
@@ -92,7 +92,7 @@ async fn scrape_one(
     fetcher: Fetcher<'_>,
     target: &ScrapeTarget,
     reader: Arc<Reader>,
-) -> Result<(IndexedBody, u64), ScrapeFailure> {
+) -> Result<MeasuredBody, ScrapeFailure> {
     let fetched = fetcher.fetch(target).await?;
     let settings = ReadSettings {
         reader,

@@ -35,6 +35,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+/// The sizes of a body, as in [`MeasuredBody`](super::outcome::MeasuredBody).
+#[derive(Clone, Copy, Debug)]
+struct BodySizes {
+    bytes: u64,
+    memory: u64,
+}
+
 #[derive(Clone, Debug)]
 pub struct LastScrape {
     /// When it ended.
@@ -44,15 +51,15 @@ pub struct LastScrape {
     pub path: Box<str>,
     /// Number of samples, or the failure.
     pub result: Result<usize, Arc<ScrapeFailure>>,
-    /// Size in memory of its last complete body.
-    bytes: Option<u64>,
+    /// Sizes of its last complete body.
+    sizes: Option<BodySizes>,
     formats: FormatHistory,
 }
 
 impl LastScrape {
     /// Size of the last complete body after decompression, bytes. A failure does not change it.
     pub fn size(&self) -> Option<u64> {
-        self.bytes
+        self.sizes.map(|sizes| sizes.bytes)
     }
 
     /// Format of the last complete body.
@@ -85,7 +92,7 @@ type Shard = HashMap<AppGuid, AppScrapes>;
 #[derive(Debug, Default)]
 struct AppScrapes {
     instances: HashMap<SocketAddr, InstanceScrapes>,
-    /// Size in memory of the last complete body of each exporter, by name.
+    /// Memory of the last complete body of each exporter, by name.
     exporters: HashMap<String, u64>,
     /// None until an instance is scraped.
     scraped_by: Option<Arc<ScrapedBy>>,
@@ -125,7 +132,7 @@ impl ScrapeHistory {
                         known.record_instance(address, at, target, outcome, request, max_points);
                     }
                     TargetKind::Exporter(one) if outcome.result.is_ok() => {
-                        known.exporters.insert(one.exporter.name.clone(), outcome.bytes);
+                        known.exporters.insert(one.exporter.name.clone(), outcome.memory);
                     }
                     TargetKind::Exporter(_) => {}
                 }
@@ -150,7 +157,7 @@ impl ScrapeHistory {
         formats
     }
 
-    /// Expected size in memory of all bodies of `plan`, from the last scrapes. Instances without a
+    /// Expected memory of all bodies of `plan`, from the last scrapes. Instances without a
     /// scrape count as the average of the others.
     pub(super) fn expected(&self, plan: &ScrapePlan) -> u64 {
         let (mut known, mut unknown, mut sum, mut of_exporters) = (0, 0, 0, 0);
@@ -158,8 +165,8 @@ impl ScrapeHistory {
             let app = &target.app().id;
             match &target.kind {
                 TargetKind::Instance(endpoint) => {
-                    match self.read_last(app, endpoint.address, |last| last.bytes) {
-                        Some(bytes) => (known, sum) = (known + 1, sum + bytes),
+                    match self.read_last(app, endpoint.address, |last| last.sizes) {
+                        Some(sizes) => (known, sum) = (known + 1, sum + sizes.memory),
                         None => unknown += 1,
                     }
                 }
@@ -291,17 +298,17 @@ fn last_scrape(
     outcome: &TargetOutcome,
     negotiated: &NegotiatedFormats,
 ) -> LastScrape {
-    let (mut bytes, mut formats) =
-        before.map(|before| (before.bytes, before.formats)).unwrap_or_default();
+    let (mut sizes, mut formats) =
+        before.map(|before| (before.sizes, before.formats)).unwrap_or_default();
     let path: Box<str> = without_query(path).into();
     if let Ok(body) = &outcome.result {
-        bytes = Some(outcome.bytes);
+        sizes = Some(BodySizes { bytes: outcome.bytes, memory: outcome.memory });
         let (path, requested) = (path.clone(), negotiated.requested());
         formats.record(ObservedFormat { path, requested, format: body.format() });
     }
     let result = outcome.result.as_ref().map(IndexedBody::samples);
     let result = result.map_err(|failure| Arc::new(failure.shortened(MAX_DETAIL)));
-    LastScrape { at, duration: outcome.duration, path, result, bytes, formats }
+    LastScrape { at, duration: outcome.duration, path, result, sizes, formats }
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {

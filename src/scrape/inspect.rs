@@ -8,7 +8,7 @@ use exposition::{Format, InspectLimits, Inspection, LostType, Merge, Stats};
 use tokio::{sync::Semaphore, time::timeout_at};
 
 /// Limits the memory of reports, which is not part of the memory budget. With the default
-/// [`InspectLimits`] one report has at most about 50 MB.
+/// [`InspectLimits`] one report has at most about 80 MB.
 static INSPECTIONS: Semaphore = Semaphore::const_new(2);
 
 /// Maximum number of lost types in a report.

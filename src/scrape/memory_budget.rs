@@ -4,13 +4,19 @@
 //! response is written. The total never exceeds the budget. Requests queue in order of arrival when
 //! the budget is exhausted.
 //!
+//! The index of a body is counted after the body is parsed, because its size depends on the content.
+//! So at most the indexes of the bodies that are being parsed are not counted, one per thread.
+//!
 //! The memory that a request needs is not known in advance, so two requests that each hold a part
 //! and wait for the rest could deadlock. Therefore at most one request may block while holding
 //! memory: the oldest of those that would block. Every other request aborts its attempt, releases
 //! its memory, returns to its old place in the queue, and scrapes its instances again later. So the
 //! blocking request only waits for requests that are still reading, and will finish or abort, and
-//! for responses that a scraper is reading. The oldest request is never aborted, so every request
-//! makes progress.
+//! for responses that a scraper is reading. The oldest of them is never aborted for another one.
+//!
+//! A request never waits while it holds an index that is not counted. If there is no memory for the
+//! index, the attempt is aborted too, and starts again with a larger reservation, at the latest when
+//! no other request holds memory. So every request makes progress.
 //!
 //! An aborted attempt costs a second scrape. This is rare, because a request reserves the size that
 //! its instances' bodies had in the last scrape.
@@ -153,6 +159,22 @@ impl Allocation {
             waiting.is_granted = true;
         }
         self.bytes += more;
+    }
+
+    /// Number of allocated bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Sets the number of allocated bytes to those that are in use already.
+    ///
+    /// Does not resolve if they are not available: the attempt is aborted at once.
+    pub(super) async fn set_used(&mut self, bytes: u64) {
+        let Some(more) = bytes.checked_sub(self.bytes) else { return self.shrink_to(bytes) };
+        if !self.budget.state().acquire_or_abort(self.id, more) {
+            std::future::pending::<()>().await;
+        }
+        self.bytes = bytes;
     }
 
     /// Releases all bytes beyond `bytes`.

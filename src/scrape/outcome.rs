@@ -7,11 +7,22 @@ use super::{
 use exposition::IndexedBody;
 use std::time::Duration;
 
+/// A body and its sizes.
+#[derive(Debug)]
+pub(super) struct MeasuredBody {
+    pub(super) body: IndexedBody,
+    /// Size of the body after decompression, bytes.
+    pub(super) bytes: u64,
+    /// Memory of the body, its index and its part of the merge, bytes.
+    pub(super) memory: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct TargetOutcome {
     pub(super) duration: Duration,
-    /// Size of the body in memory; 0 after a failure.
+    /// As in [`MeasuredBody`]; 0 after a failure.
     pub(super) bytes: u64,
+    pub(super) memory: u64,
     pub(super) result: Result<IndexedBody, ScrapeFailure>,
 }
 
@@ -23,13 +34,12 @@ pub(super) struct ScrapedTarget {
 }
 
 impl TargetOutcome {
-    pub(super) fn new(
-        duration: Duration,
-        result: Result<(IndexedBody, u64), ScrapeFailure>,
-    ) -> Self {
+    pub(super) fn new(duration: Duration, result: Result<MeasuredBody, ScrapeFailure>) -> Self {
         match result {
-            Ok((body, bytes)) => Self { duration, bytes, result: Ok(body) },
-            Err(failure) => Self { duration, bytes: 0, result: Err(failure) },
+            Ok(MeasuredBody { body, bytes, memory }) => {
+                Self { duration, bytes, memory, result: Ok(body) }
+            }
+            Err(failure) => Self { duration, bytes: 0, memory: 0, result: Err(failure) },
         }
     }
 

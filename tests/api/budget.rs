@@ -1,6 +1,6 @@
 //! `scrape.max_memory`: the memory limit for the bodies of all requests together.
 
-use crate::test_app::*;
+use crate::{server_process::Server, test_app::*};
 use flate2::{Compression, write::GzEncoder};
 use std::{
     io::Write,
@@ -231,5 +231,143 @@ async fn compression_bombs_and_false_lengths_stay_within_the_memory_limit() {
         assert_eq!(failures.len(), 2);
         assert!(failures.iter().all(|line| line.contains("too_large")), "{failures:?}");
         wait_until_memory_is_free(&app).await;
+    }
+}
+
+const TEXT: &str = "text/plain; version=0.0.4";
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
+
+/// A body of the shortest samples, each of a family of its own. Its index is many times as large.
+fn many_families(content_type: &str, prefix: &str) -> Reply {
+    let names = (0..20_000).map(|n| format!("{prefix}{n:05}"));
+    let body = match content_type {
+        TEXT => names.map(|name| format!("{name} 1\n")).collect::<String>().into_bytes(),
+        OPENMETRICS => {
+            let samples: String = names.map(|name| format!("{name} 1\n")).collect();
+            format!("{samples}# EOF\n").into_bytes()
+        }
+        _ => names
+            .flat_map(|name| {
+                let gauge = protobuf::message(2, &[protobuf::double(1, 1.0)]);
+                let metric = protobuf::message(4, &[gauge]);
+                let name = protobuf::text(1, &name);
+                protobuf::delimited(&[name, protobuf::number(3, 1), metric])
+            })
+            .collect(),
+    };
+    Reply::Http(200, vec![("Content-Type", content_type.to_owned())], body)
+}
+
+/// The program as a process of its own, whose memory can be measured.
+struct Measured {
+    server: Server,
+    _folder: tempfile::TempDir,
+    _instances: Vec<Instance>,
+    _routes: RouteFile,
+}
+
+impl Measured {
+    /// `bodies` are those of the instances of `app`. The app `small` has one with a short body.
+    async fn start(bodies: &[Reply], max_memory: &str) -> Self {
+        let mut instances = vec![Instance::with_metrics("small 1\n").await];
+        for body in bodies {
+            let body = body.clone();
+            instances.push(Instance::start(move |_| body.clone()).await);
+        }
+        let all = instances.iter().enumerate().skip(1);
+        let app: Vec<_> = all.map(|(n, one)| endpoint("app", n, one.address)).collect();
+        let routes = RouteFile::new(&serde_json::json!({
+            "app.example.com": app,
+            "small.example.com": [endpoint("small", 0, instances[0].address)],
+        }));
+        let folder = tempfile::tempdir().unwrap();
+        let (_, file) = routes.setting();
+        let settings = [
+            ("SCRAPEBROKER__ROUTES__FILE", &*file),
+            ("SCRAPEBROKER__SCRAPE__MAX_INSTANCE_BODY", "2MiB"),
+            ("SCRAPEBROKER__SCRAPE__MAX_MEMORY", max_memory),
+            ("SCRAPEBROKER__WRITE_TIMEOUT", "600s"),
+        ];
+        let server = Server::start_with(folder.path(), &settings);
+        let measured = Self { server, _folder: folder, _instances: instances, _routes: routes };
+        eventually(async || {
+            let answer = measured.get("/v1/apps/small-guid/metrics", TEXT).await;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+        measured
+    }
+
+    async fn get(&self, path: &str, accept: &str) -> Response {
+        let url = format!("http://{}{path}", self.server.address);
+        let timeout = ("X-Prometheus-Scrape-Timeout-Seconds", "60");
+        send("GET", &url, &[("Accept", accept), timeout], None).await
+    }
+
+    /// The largest amount of memory so far, in bytes.
+    fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+}
+
+#[actix_web::test]
+async fn the_indexes_of_bodies_with_many_families_stay_within_the_memory_limit() {
+    for content_type in [TEXT, OPENMETRICS, protobuf::CONTENT_TYPE] {
+        let bodies = vec![many_families(content_type, "a"); 30];
+        let measured = Measured::start(&bodies, "16MiB").await;
+        let before = measured.peak();
+        for _ in 0..2 {
+            let scrapes = futures_util::future::join(
+                measured.get(METRICS, content_type),
+                measured.get("/v1/apps/small-guid/metrics", TEXT),
+            );
+            let (refused, small) = scrapes.await;
+            assert_eq!(refused.status, 502, "{content_type}");
+            assert!(refused.text().contains("scrape.max_memory"), "{}", refused.text());
+            assert_eq!(small.status, 200, "{}", small.text());
+        }
+        let grown = measured.peak() - before;
+        assert!(grown < 64 << 20, "{content_type}: {grown}");
+    }
+}
+
+#[actix_web::test]
+async fn the_memory_limit_counts_what_a_scrape_needs() {
+    let families = |content_type, count: usize, is_same: bool| -> Vec<_> {
+        let prefix = |n| if is_same { "a".to_owned() } else { format!("a{n}_") };
+        (0..count).map(|n| many_families(content_type, &prefix(n))).collect()
+    };
+    for (content_type, count, is_same) in [
+        (TEXT, 40, true),
+        (TEXT, 8, false),
+        (OPENMETRICS, 40, true),
+        (OPENMETRICS, 8, false),
+        (protobuf::CONTENT_TYPE, 40, true),
+        (protobuf::CONTENT_TYPE, 8, false),
+    ] {
+        let case = format!("{content_type} {is_same}");
+        let measured = Measured::start(&families(content_type, count, is_same), "1GiB").await;
+        let before = measured.peak();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut reader = socket.connect(measured.server.address).await.unwrap();
+        let request = format!(
+            "GET {METRICS} HTTP/1.1\r\nHost: x\r\nAccept: {content_type}\r\n\
+             X-Prometheus-Scrape-Timeout-Seconds: 60\r\n\r\n"
+        );
+        reader.write_all(request.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        reader.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200", "{case}");
+        let grown = measured.peak() - before;
+        let own = measured.get("/metrics", TEXT).await;
+        let line = own.lines("scrapebroker_body_memory_bytes ").pop().unwrap();
+        let counted: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        println!("{case}: grown {grown}, counted {counted}");
+        // Parsing needs some memory that is released afterwards.
+        assert!(grown < counted * 5 / 4 + (32 << 20), "{case}: {grown} {counted}");
+        assert!(counted < 2 * grown, "{case}: {grown} {counted}");
     }
 }

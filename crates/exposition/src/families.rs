@@ -179,6 +179,16 @@ impl Roles {
         self.0 == 0
     }
 
+    pub(super) fn count(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// The number of families of a merge to which samples in these roles can belong.
+    pub(super) fn possible_families(self) -> usize {
+        let count = self.count();
+        if count > 1 { count + 1 } else { 1 }
+    }
+
     pub(super) fn join(&mut self, other: Self) {
         self.0 |= other.0;
     }

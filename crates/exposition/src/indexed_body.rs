@@ -16,6 +16,7 @@ pub struct IndexedBody {
     pub(super) stats: Stats,
     /// The format of the body before conversion.
     pub(super) format: Format,
+    pub(super) memory: usize,
 }
 
 /// A body in the family of formats of the output.
@@ -46,6 +47,15 @@ impl IndexedBody {
             Body::Text(body) => Ok(Self { body: Body::Text(body.reindexed(output)?), ..self }),
             Body::Protobuf(_) => Ok(self),
         }
+    }
+
+    /// An estimate of the memory in bytes: the body, its index and its part of a
+    /// [`Merge`](super::Merge).
+    ///
+    /// Bodies of one [`Reader`](super::Reader) share the names of families. The first one with a
+    /// name includes its memory.
+    pub fn memory(&self) -> usize {
+        self.memory
     }
 
     /// The format in which the body was received.

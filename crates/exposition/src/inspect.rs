@@ -14,6 +14,9 @@ use labels::LabelCounter;
 pub struct InspectLimits {
     /// Maximum number of families.
     pub families: usize,
+    /// Maximum number of families times bodies. A report has an entry of 32 bytes for each body of
+    /// a family.
+    pub family_bodies: usize,
     /// Maximum number of label names.
     pub labels: usize,
     /// Maximum number of distinct label values, each counted for all families together and for each
@@ -31,6 +34,7 @@ impl Default for InspectLimits {
     fn default() -> Self {
         Self {
             families: 20_000,
+            family_bodies: 500_000,
             labels: 5_000,
             values: 500_000,
             examples: 3,
@@ -149,7 +153,7 @@ impl FamilyReport {
 /// # Ok::<(), exposition::Error>(())
 /// ```
 pub fn inspect(bodies: &[IndexedBody], output: OutputFormat, limits: &InspectLimits) -> Inspection {
-    let mut inspector = Inspector::new(limits);
+    let mut inspector = Inspector::new(limits, bodies.len());
     let texts = bodies.iter().enumerate().filter_map(|(position, one)| match &one.body {
         Body::Text(body) => Some((position, body)),
         Body::Protobuf(_) => None,
@@ -165,20 +169,23 @@ pub fn inspect(bodies: &[IndexedBody], output: OutputFormat, limits: &InspectLim
 /// Collects an [`Inspection`].
 pub(super) struct Inspector<'a> {
     limits: &'a InspectLimits,
+    max_families: usize,
     families: Vec<FamilyReport>,
     labels: LabelCounter<'a>,
     is_complete: bool,
 }
 
 impl<'a> Inspector<'a> {
-    fn new(limits: &'a InspectLimits) -> Self {
+    fn new(limits: &'a InspectLimits, bodies: usize) -> Self {
+        // Families are left out rather than bodies of a family, which would seem to lack it.
+        let max_families = limits.families.min(limits.family_bodies / bodies.max(1));
         let labels = LabelCounter::new(limits);
-        Self { limits, families: Vec::new(), labels, is_complete: true }
+        Self { limits, max_families, families: Vec::new(), labels, is_complete: true }
     }
 
     /// Adds a family and returns its index. `None` if there are too many.
     pub(super) fn add_family(&mut self, mut family: FamilyReport) -> Option<usize> {
-        if self.families.len() >= self.limits.families {
+        if self.families.len() >= self.max_families {
             self.is_complete = false;
             return None;
         }

@@ -26,7 +26,7 @@
 //!    parses only the differences.
 //! 2. [`Merge`] aligns the families of all bodies and resolves conflicts. It copies lines from the
 //!    bodies when a chunk is requested. The memory for a merge is therefore that of the bodies, the
-//!    indexes and one chunk.
+//!    indexes and one chunk. [`IndexedBody::memory`] estimates it.
 //! 3. [`CompressedMerge`] compresses the same lines without building the plain output.
 //!
 //! [`inspect()`] reports the families and labels of bodies: which families are missing in some of
@@ -112,6 +112,7 @@ mod format;
 mod gzip;
 mod indexed_body;
 mod inspect;
+mod known_families;
 mod label_sets;
 mod labels;
 mod limits;

@@ -2,6 +2,7 @@ use super::{
     error::Error,
     format::{Format, OutputFormat},
     indexed_body::{Body, IndexedBody},
+    known_families::KnownFamilies,
     labels::AddedLabels,
     limits::Limits,
     protobuf,
@@ -21,12 +22,13 @@ pub struct Reader {
     limits: Limits,
     /// The first body of each grammar, if bodies are compared with it.
     templates: Option<Templates>,
+    known_families: KnownFamilies,
 }
 
 impl Reader {
     /// Creates a reader for an output and for bodies within `limits`.
     pub fn new(output: OutputFormat, limits: Limits) -> Self {
-        Self { output, limits, templates: None }
+        Self { output, limits, templates: None, known_families: KnownFamilies::default() }
     }
 
     /// Compares each body with the first one and parses only the differences.
@@ -67,18 +69,20 @@ impl Reader {
     ) -> Result<IndexedBody, Error> {
         let body = body.into();
         let limits = Limits { max_samples, ..self.limits };
-        match (format, self.output.format()) {
+        let (body, stats) = match (format, self.output.format()) {
             (Format::Protobuf, Format::Protobuf) => {
-                let body = Body::Protobuf(protobuf::ProtobufBody::parse(body, labels, &limits)?);
-                Ok(IndexedBody { body, stats: Stats::default(), format })
+                let body = protobuf::ProtobufBody::parse(body, labels, &limits)?;
+                (Body::Protobuf(body), Stats::default())
             }
-            (Format::Protobuf, _) => self.text_of_protobuf(body, labels, &limits),
-            (_, Format::Protobuf) => self.protobuf_of_text(body, format, labels, &limits),
-            _ => {
-                let instance = self.text(body, format, labels, &limits)?;
-                Ok(IndexedBody { body: Body::Text(instance), stats: Stats::default(), format })
-            }
-        }
+            (Format::Protobuf, _) => self.text_of_protobuf(body, labels, &limits)?,
+            (_, Format::Protobuf) => self.protobuf_of_text(body, format, labels, &limits)?,
+            _ => (Body::Text(self.text(body, format, labels, &limits)?), Stats::default()),
+        };
+        let memory = match &body {
+            Body::Text(body) => body.memory(self.output, &self.known_families),
+            Body::Protobuf(body) => body.memory(self.output, &self.known_families),
+        };
+        Ok(IndexedBody { body, stats, format, memory })
     }
 
     fn text(
@@ -97,12 +101,12 @@ impl Reader {
         body: Vec<u8>,
         labels: AddedLabels,
         limits: &Limits,
-    ) -> Result<IndexedBody, Error> {
+    ) -> Result<(Body, Stats), Error> {
         let text = protobuf::to_text(body, limits, MAX_TEXT_BYTES)?;
         let mut stats = text.stats;
         stats += text.dropped.into();
         let body = self.text(text.text, Format::OpenMetrics100, labels, &Limits::NONE)?;
-        Ok(IndexedBody { body: Body::Text(body), stats, format: Format::Protobuf })
+        Ok((Body::Text(body), stats))
     }
 
     /// Converts text to protobuf. The text is merged first, so that its families and metrics are
@@ -113,7 +117,7 @@ impl Reader {
         format: Format,
         labels: AddedLabels,
         limits: &Limits,
-    ) -> Result<IndexedBody, Error> {
+    ) -> Result<(Body, Stats), Error> {
         let mut merge = text::TextMerge::new(
             self.output,
             vec![self.text(body, format, AddedLabels::new([]), limits)?],
@@ -125,6 +129,6 @@ impl Reader {
             protobuf::ProtobufBody::parse(message, labels, &Limits::NONE)?.converted_from_text();
         let mut stats = merge.stats();
         stats.synthesized += synthesized;
-        Ok(IndexedBody { body: Body::Protobuf(instance), stats, format })
+        Ok((Body::Protobuf(instance), stats))
     }
 }

@@ -21,6 +21,9 @@ use super::{
 
 type Name = Box<[u8]>;
 
+/// The memory of an entry of a map in addition to its texts.
+const ENTRY: usize = 64;
+
 /// The label names of one family: name in the body, name in the output.
 pub(super) type LabelNames = BTreeMap<Name, Name>;
 
@@ -52,6 +55,17 @@ impl Renames {
 
     pub(super) fn is_empty(&self) -> bool {
         self.metrics.is_empty() && self.labels.is_empty() && self.equal_bounds.is_empty()
+    }
+
+    /// The memory of the names, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        let of_names = |names: &BTreeMap<Name, Name>| -> usize {
+            names.iter().map(|(name, output)| name.len() + output.len() + ENTRY).sum()
+        };
+        let labels = self.labels.iter();
+        let labels: usize = labels.map(|(stem, names)| stem.len() + ENTRY + of_names(names)).sum();
+        let equal_bounds: usize = self.equal_bounds.iter().map(|name| name.len() + ENTRY).sum();
+        of_names(&self.metrics) + labels + equal_bounds
     }
 
     /// The output name of a family, if it is not the usual one.

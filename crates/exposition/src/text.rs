@@ -27,8 +27,8 @@ mod template;
 mod type_rules;
 
 use super::{
-    canonical, duplicate_sample, error, families, format, label_sets, labels, limits, lost_type,
-    names, number, renames, span,
+    canonical, duplicate_sample, error, families, format, known_families, label_sets, labels,
+    limits, lost_type, names, number, renames, span,
 };
 
 pub(super) use body::TextBody;

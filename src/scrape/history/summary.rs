@@ -54,7 +54,7 @@ impl AppSummary {
                 Ok(samples) => {
                     summary.up += 1;
                     summary.samples += *samples as u64;
-                    summary.bytes += last.bytes.unwrap_or_default();
+                    summary.bytes += last.size().unwrap_or_default();
                 }
                 Err(failure) => {
                     summary.failing += 1;

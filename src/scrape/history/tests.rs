@@ -5,6 +5,7 @@ use crate::{
     scrape::{
         failure::FailureReason,
         instances,
+        outcome::MeasuredBody,
         request::OwnSeries,
         scraped_by::{ScrapedBy, ScraperRole},
     },
@@ -61,7 +62,9 @@ fn outcome(port: u16, outcome: &Outcome) -> TargetOutcome {
                 (0..*samples).map(|index| format!("m{{i=\"{index}\"}} 1\n")).collect();
             let reader = Reader::new(OutputFormat::new(Format::Text004), Limits::default());
             let labels = AddedLabels::new([]);
-            Ok((reader.parse(body, Format::Text004, labels).unwrap(), 100 * *samples as u64))
+            let body = reader.parse(body, Format::Text004, labels).unwrap();
+            let bytes = 100 * *samples as u64;
+            Ok(MeasuredBody { body, bytes, memory: 3 * bytes })
         }
         Err(reason) => Err(ScrapeFailure::new(*reason, "ü".repeat(300))),
     };

@@ -20,7 +20,7 @@ impl MemoryBudgetMetrics {
             allocated: register(
                 registry,
                 "scrapebroker_body_memory_bytes",
-                "Bytes of scrape.max_memory that are allocated to instances' bodies",
+                "Bytes of scrape.max_memory that are allocated to instances' bodies and their indexes",
                 Default::default(),
             ),
             waits: register(
@@ -32,7 +32,7 @@ impl MemoryBudgetMetrics {
             retries: register(
                 registry,
                 "scrapebroker_memory_retries",
-                "Scrapes that were aborted to free memory for an older request and are run again",
+                "Scrapes that were aborted because others needed or held the memory, and are run again",
                 Default::default(),
             ),
             refused: CounterByLabel::register(

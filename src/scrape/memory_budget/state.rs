@@ -15,7 +15,7 @@ pub(super) type RequestId = u64;
 /// Why an attempt is aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AbortReason {
-    /// An older request needs the memory.
+    /// Others hold the memory, and this request must not wait for it while it holds some.
     Displaced,
     /// The request needs more than the whole budget.
     TooLarge,
@@ -57,6 +57,12 @@ impl RequestState {
             Phase::Collecting => self.reserved.max(self.allocated),
             Phase::Queued | Phase::Settled => self.allocated,
         }
+    }
+
+    /// The next attempt will need at least the allocated bytes and `more`, which were not free.
+    fn expect(&mut self, more: u64, total: u64) {
+        let needed = self.allocated.saturating_add(more).saturating_mul(2);
+        self.next_reserved = self.next_reserved.max(needed.min(total));
     }
 
     /// Whether it blocks while holding memory.
@@ -125,9 +131,7 @@ impl BudgetState {
         if request.abort.is_some() {
             return false;
         }
-        // The request will need at least the bytes that were not free.
-        let needed = request.allocated.saturating_add(more).saturating_mul(2);
-        request.next_reserved = request.next_reserved.max(needed.min(self.total));
+        request.expect(more, self.total);
         // Only one request may block: the older one.
         if let Some(before) = before
             && before != id
@@ -135,6 +139,19 @@ impl BudgetState {
             self.abort(before.max(id), AbortReason::Displaced);
         }
         false
+    }
+
+    /// Allocates `more` bytes if they are free; otherwise the attempt is aborted.
+    pub(super) fn acquire_or_abort(&mut self, id: RequestId, more: u64) -> bool {
+        let is_allocated = self.try_acquire(id, more);
+        if !is_allocated
+            && let Some(request) = self.requests.get_mut(&id)
+            && request.abort.is_none()
+        {
+            request.expect(more, self.total);
+            self.abort(id, AbortReason::Displaced);
+        }
+        is_allocated
     }
 
     /// Allocates `more` bytes if they are free and no older request is waiting.

@@ -221,6 +221,45 @@ async fn memory_held_by_another_thread_is_not_allocated_twice() {
     assert!(budget.state().is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_request_does_not_hold_an_index_while_it_waits_for_its_memory() {
+    let budget = budget(100);
+    let reader = budget.reserve(1);
+    reader.run(after(9), || body(&reader, &[50])).await.unwrap();
+    let (indexed, attempts) = (budget.reserve(1), Cell::new(0));
+    let attempt = async || {
+        attempts.set(attempts.get() + 1);
+        let mut allocation = indexed.allocation();
+        allocation.acquire(20).await;
+        allocation.set_used(60).await;
+        allocation.keep()
+    };
+    let check = async {
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!((attempts.get(), budget.allocated()), (1, 50));
+        drop(reader);
+    };
+    let (kept, ()) = tokio::join!(indexed.run(after(100), attempt), check);
+    assert_eq!((kept, attempts.get(), budget.allocated()), (Ok(60), 2, 60));
+    drop(indexed);
+
+    let reservation = budget.reserve(1);
+    let set = async |bytes| {
+        let mut allocation = reservation.allocation();
+        allocation.acquire(20).await;
+        allocation.set_used(bytes).await;
+        allocation.keep()
+    };
+    assert_eq!(reservation.run(after(9), || set(10)).await, Ok(10));
+    let reservation = budget.reserve(1);
+    let set = async || {
+        let mut allocation = reservation.allocation();
+        allocation.set_used(101).await;
+    };
+    let refused = reservation.run(after(9), set).await;
+    assert_eq!(refused, Err(ScrapeError::TooLarge { limit: 100 }));
+}
+
 #[test]
 fn an_aborted_request_restarts_only_after_all_its_memory_is_released() {
     let mut state = BudgetState::new(1000, MemoryBudgetMetrics::default());
@@ -281,6 +320,11 @@ struct Script {
     leaves: Option<u64>,
 }
 
+/// The index of a body, which is counted after the last step.
+fn index(steps: &[u64]) -> u64 {
+    steps.first().copied().unwrap_or_default()
+}
+
 /// Bodies with three steps fail and release their memory.
 fn is_broken(steps: &[u64]) -> bool {
     steps.len() == 3
@@ -314,6 +358,8 @@ async fn play(budget: &MemoryBudget, script: &Script, most: &Cell<u64>) -> Resul
                     most.set(most.get().max(budget.allocated()));
                 }
                 if !is_broken(steps) {
+                    allocation.set_used(allocation.bytes() + index(steps)).await;
+                    most.set(most.get().max(budget.allocated()));
                     allocation.keep();
                 }
             });
@@ -353,7 +399,7 @@ proptest! {
             prop_assert!(results.is_ok(), "deadlock");
             for (script, result) in scripts.iter().zip(results.unwrap()) {
                 let size = |bodies: &mut dyn Iterator<Item = &Vec<u64>>| -> u64 {
-                    bodies.flatten().sum()
+                    bodies.map(|steps| steps.iter().sum::<u64>() + index(steps)).sum()
                 };
                 let kept = size(&mut script.bodies.iter().filter(|steps| !is_broken(steps)));
                 match result {

@@ -139,6 +139,18 @@ fn the_report_is_limited() {
 }
 
 #[test]
+fn families_are_left_out_rather_than_some_of_their_bodies() {
+    let body: String = (0..50).map(|i| format!("f{i} 1\n")).collect();
+    let bodies = [0, 1, 2].map(|_| parse(&body, TEXT, &[]));
+    let limits = InspectLimits { family_bodies: 31, ..InspectLimits::default() };
+    let limited = inspect(&bodies, OutputFormat::new(TEXT), &limits);
+    assert_eq!((limited.families.len(), limited.is_complete), (10, false));
+    assert!(limited.families.iter().all(|family| family.missing(3).is_empty()));
+    let limits = InspectLimits { family_bodies: 150, ..InspectLimits::default() };
+    assert!(inspect(&bodies, OutputFormat::new(TEXT), &limits).is_complete);
+}
+
+#[test]
 fn only_the_samples_of_bodies_for_protobuf_are_counted() {
     let output = OutputFormat::new(Format::Protobuf);
     let reader = Reader::new(output, Limits::default());

@@ -3,6 +3,8 @@ use std::{collections::HashMap, fmt};
 use super::{
     super::{
         error::{Error, ErrorKind},
+        format::OutputFormat,
+        known_families::KnownFamilies,
         labels::{AddedLabels, LabelTraits},
         limits::Limits,
         names::Escaping,
@@ -13,6 +15,7 @@ use super::{
     message::number,
     name_collisions,
     output_names::{self, OutputNames},
+    plan,
     wire::{field_length, put_bytes, put_start},
 };
 
@@ -69,6 +72,26 @@ impl ProtobufBody {
     /// one sample.
     pub(in super::super) fn samples(&self) -> usize {
         self.index.samples - self.index.duplicates - self.repeated
+    }
+
+    /// The memory of the body, of its index and of its part of a merge, in bytes.
+    pub(in super::super) fn memory(&self, output: OutputFormat, known: &KnownFamilies) -> usize {
+        let output_names = self.output_names(output.escaping());
+        let families = self.index.families.iter().map(|family| {
+            let name = output_names.family(family.name.of(&self.body));
+            let memory = plan::family_memory(name.len(), family.kinds.roles());
+            (name, memory + KnownFamilies::NAME_BYTES)
+        });
+        let new = known.add(families);
+        let parts = self.index.families.iter().map(|one| plan::part_memory(one.kinds.roles()));
+        let parts: usize = parts.sum();
+        size_of::<Self>()
+            + self.body.capacity()
+            + self.added.capacity()
+            + self.index.memory()
+            + self.renames.memory()
+            + parts
+            + new
     }
 
     pub(super) fn index(&self) -> &ProtobufIndex {

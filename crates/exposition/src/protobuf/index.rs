@@ -46,6 +46,12 @@ impl ProtobufIndex {
         samples
     }
 
+    /// The memory of the index, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.families.capacity() * size_of::<FamilyMessage>()
+            + self.metrics.capacity() * size_of::<IndexedMetric>()
+    }
+
     /// The family of the metric at `metric_index`.
     pub(super) fn family_of(&self, metric_index: u32) -> Option<&FamilyMessage> {
         let before = self.families.partition_point(|family| family.metrics.end <= metric_index);

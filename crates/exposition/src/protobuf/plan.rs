@@ -8,7 +8,12 @@ use std::{
 use foldhash::quality::RandomState;
 
 use super::{
-    super::{families::Role, label_sets::LabelSets, names::Escaping, span::Span},
+    super::{
+        families::{Role, Roles},
+        label_sets::LabelSets,
+        names::Escaping,
+        span::Span,
+    },
     body::ProtobufBody,
     index::{FamilyMessage, ValueKinds},
     message::{ProtobufType, ProtobufTypes, ValueKind, number},
@@ -87,6 +92,24 @@ impl OutputMessage {
             put_bytes(number::FAMILY_UNIT, unit.of(instances), out);
         }
     }
+}
+
+/// The memory of the plan of a merge for a family that no other instance has, in bytes.
+///
+/// It includes the memory that is used only while the merge is planned.
+pub(super) fn family_memory(name: usize, roles: Roles) -> usize {
+    // A growing vector can be twice as large as its content.
+    let family = 2 * size_of::<CollectedFamily>() + 2 * size_of::<OutputMessage>();
+    let entries = 2 * (size_of::<(Box<[u8]>, usize)>() + 1) + 4 * size_of::<(usize, Role)>();
+    let names = 4 * (name + size_of::<Box<[u8]>>());
+    roles.possible_families() * (family + entries + names)
+}
+
+/// The memory of the plan of a merge for a family of one instance, in bytes.
+pub(super) fn part_memory(roles: Roles) -> usize {
+    // Small vectors have space for four entries.
+    4 * size_of::<(u32, u32)>()
+        + 2 * roles.possible_families() * (size_of::<MessagePart>() + size_of::<u64>())
 }
 
 impl ProtobufPlan {

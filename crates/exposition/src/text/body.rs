@@ -11,10 +11,12 @@ use super::{
     format::OutputFormat,
     index::{self, BodyLine, IndexedText, ParseContext, TextIndex},
     indexer::Indexer,
+    known_families::KnownFamilies,
     labels::{AddedLabels, SplitLine},
     limits::Limits,
     line_breaks, name_collisions,
     output_dialect::OutputDialect,
+    plan,
     renames::Renames,
     rewrite::{RewriteContext, Rewriter},
     sample::SourceName,
@@ -30,6 +32,8 @@ pub(in super::super) struct TextBody {
     pub(super) naming: FamilyNaming,
     /// The rewritten prefixes of the template, if the body was compared with one.
     prefixes: Option<Arc<RewrittenPrefixes>>,
+    /// The memory of the template, if this body became it.
+    template_memory: usize,
     renames: Renames,
     /// Whether its samples are kept if another body has the same series.
     pub(in super::super) is_preferred: bool,
@@ -84,9 +88,12 @@ impl TextBody {
         let template = templates.and_then(|templates| templates.get(naming));
         let (index, template_builder) =
             Indexer::new(context, template, templates.is_some()).index()?;
-        if let (Some(templates), Some(template_builder)) = (templates, template_builder) {
-            templates.set(context, Arc::clone(&body), template_builder);
-        }
+        let template_memory = match (templates, template_builder) {
+            (Some(templates), Some(template_builder)) => {
+                templates.set(context, Arc::clone(&body), template_builder)
+            }
+            _ => 0,
+        };
         let prefixes = template.map(|template| Arc::clone(&template.prefixes));
         let instance = Self {
             body,
@@ -94,6 +101,7 @@ impl TextBody {
             index,
             naming,
             prefixes,
+            template_memory,
             renames: Renames::default(),
             is_preferred: false,
         };
@@ -206,6 +214,25 @@ impl TextBody {
             // The body was parsed before, so there is no error.
             Err(_) => self,
         }
+    }
+
+    /// The memory of the body, of its index and of its part of a merge, in bytes.
+    pub(in super::super) fn memory(&self, output: OutputFormat, known: &KnownFamilies) -> usize {
+        let families = || {
+            self.index.families.iter().map(|family| {
+                let name = family.name.of(&self.body).unescaped();
+                let memory = plan::family_memory(name.len(), family.shape.roles);
+                (name, memory + KnownFamilies::NAME_BYTES)
+            })
+        };
+        let new = if self.index.has_template_families { 0 } else { known.add(families()) };
+        size_of::<Self>()
+            + self.body.capacity()
+            + self.index.memory()
+            + self.renames.memory()
+            + self.template_memory
+            + plan::instance_memory(self, &OutputDialect::new(output))
+            + new
     }
 
     /// The number of samples, without duplicates.

@@ -33,6 +33,10 @@ impl FingerprintTable {
         Self { slots: vec![0; (count * 2).next_power_of_two()] }
     }
 
+    pub(super) fn memory(&self) -> usize {
+        self.slots.capacity() * size_of::<u32>()
+    }
+
     /// Returns the index of an earlier fingerprint that `is_same` as the one at `i`. If there is
     /// none, inserts `i`.
     pub(super) fn find_or_insert(

@@ -1,9 +1,12 @@
 //! The index of a body: the form of each sample line, runs of lines, and families.
 
+use std::collections::HashMap;
+
+use foldhash::quality::RandomState;
 use memchr::memchr;
 
 use super::{
-    families::{FamilyNaming, FamilyShape, MetricType, Role},
+    families::{FamilyNaming, FamilyShape, MetricType, Role, Roles},
     labels::AddedLabels,
     limits::Limits,
     output_dialect::OutputDialect,
@@ -36,6 +39,10 @@ pub(super) struct TextIndex {
     pub(super) runs: Vec<SampleRun>,
     /// Families in the order in which the body first names them.
     pub(super) families: Vec<IndexedFamily>,
+    /// The exemplars of families that have some, by the index of the family.
+    pub(super) exemplars: HashMap<u32, FamilyExemplars, RandomState>,
+    /// Whether the families are the first ones of the template, in the same order.
+    pub(super) has_template_families: bool,
     /// The length of all samples in the output, without exemplars.
     pub(super) sample_bytes: u64,
     pub(super) duplicates: usize,
@@ -44,6 +51,22 @@ pub(super) struct TextIndex {
     pub(super) renamed_labels: usize,
     /// Exemplars that the output format cannot carry for any metric type.
     pub(super) lost_exemplars: usize,
+}
+
+impl TextIndex {
+    /// The memory of the index, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.lines.capacity() * size_of::<LineForm>()
+            + self.runs.capacity() * size_of::<SampleRun>()
+            + self.families.capacity() * size_of::<IndexedFamily>()
+            + self.exemplars.capacity() * 2 * size_of::<(u32, FamilyExemplars)>()
+    }
+
+    /// The roles of the samples of a family.
+    pub(super) fn roles(&self, family: u32) -> Roles {
+        let family = self.families.get(family as usize);
+        family.map_or(Roles::default(), |family| family.shape.roles)
+    }
 }
 
 /// A body and its index.
@@ -65,7 +88,6 @@ pub(super) struct IndexedFamily {
     pub(super) metric_type: Option<MetricType>,
     pub(super) shape: FamilyShape,
     pub(super) rule_result: RuleResult,
-    pub(super) exemplars: FamilyExemplars,
 }
 
 impl IndexedFamily {
@@ -78,7 +100,6 @@ impl IndexedFamily {
             metric_type: None,
             shape: FamilyShape::default(),
             rule_result: RuleResult::default(),
-            exemplars: FamilyExemplars::default(),
         }
     }
 

@@ -171,6 +171,7 @@ impl<'a> Indexer<'a> {
         self.index.lines.shrink_to_fit();
         self.index.runs.shrink_to_fit();
         self.index.families.shrink_to_fit();
+        self.index.has_template_families = self.matches_template;
         let families = self
             .template_builder
             .is_some()
@@ -393,11 +394,9 @@ impl<'a> Indexer<'a> {
         rewrite::write_exemplar(exemplar, &self.context.dialect, &mut self.rewritten);
         let length = self.rewritten.len() as u32;
         let SamplePlacement { family, role, .. } = self.previous;
-        if let Some(family) = self.family_mut(family) {
-            let exemplars = family.exemplars.of(role);
-            exemplars.count += 1;
-            exemplars.bytes += length;
-        }
+        let exemplars = self.index.exemplars.entry(family).or_default().of(role);
+        exemplars.count += 1;
+        exemplars.bytes += length;
     }
 
     /// Records a sample for the detection of duplicates.

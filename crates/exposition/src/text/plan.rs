@@ -10,11 +10,11 @@ use super::{
     body::TextBody,
     families::{FamilyShape, MetricType, MetricTypes, Role, Roles},
     family_mapping,
-    index::IndexedFamily,
+    index::{IndexedFamily, SampleRun, TextIndex},
     lost_type::TypeConflict,
     output_dialect::OutputDialect,
     output_family::{BodyText, OutputFamily, OutputPart},
-    regroup::Regrouped,
+    regroup::{Regrouped, RegroupedLine},
     span::Span,
 };
 pub(super) use merged_families::MergedFamilies;
@@ -157,6 +157,43 @@ impl MergedFamily {
     fn note_position(&mut self, position: (usize, Role)) {
         self.position = Some(self.position.map_or(position, |earlier| earlier.min(position)));
     }
+}
+
+/// The memory of the plan of a merge for a family that no other instance has, in bytes.
+///
+/// It includes the memory that is used only while the merge is planned.
+pub(super) fn family_memory(name: usize, roles: Roles) -> usize {
+    // A growing vector can be twice as large as its content.
+    let family = 2 * size_of::<MergedFamily>() + size_of::<OutputFamily>();
+    let entries = 2 * (size_of::<(Box<[u8]>, usize)>() + 1) + 3 * size_of::<usize>();
+    // The name as a key of families, of output families and of name claims.
+    let names = 6 * (name + size_of::<Box<[u8]>>());
+    roles.possible_families() * (family + entries + names)
+}
+
+/// The memory of the plan of a merge for the samples of one instance, in bytes.
+pub(super) fn instance_memory(instance: &TextBody, dialect: &OutputDialect) -> usize {
+    let TextIndex { runs, families, .. } = &instance.index;
+    let parts = |run: &SampleRun| {
+        let family = families.get(run.family as usize);
+        let parts = family.map_or(0, |family| family.shape.roles.count());
+        // OpenMetrics samples of a type that is not known yet can have to be sorted.
+        let is_sorted = dialect.is_openmetrics()
+            && family.is_some_and(|family| {
+                family.rule_result.needs_reordering || family.rule_result.is_unchecked
+            });
+        let sorted = 2 * size_of::<Regrouped>() + run.count as usize * size_of::<RegroupedLine>();
+        parts * size_of::<OutputPart>() + if is_sorted { sorted } else { 0 }
+    };
+    let parts: usize = runs.iter().map(parts).sum();
+    let destinations: usize = (0..)
+        .zip(families)
+        .map(|(f, family)| {
+            let source = instance.source(f);
+            merged_families::destination_memory(source, family.shape.roles, dialect.naming)
+        })
+        .sum();
+    parts + destinations
 }
 
 struct TextPlanner<'a> {
@@ -332,11 +369,7 @@ impl<'a> TextPlanner<'a> {
                     only,
                     is_regrouped: false,
                 };
-                let roles = instance
-                    .index
-                    .families
-                    .get(run.family as usize)
-                    .map_or(Roles::default(), |family| family.shape.roles);
+                let roles = instance.index.roles(run.family);
                 let mut pending: Option<(usize, Roles)> = None;
                 for role in roles.iter() {
                     let target = self.merged.target_of(i, run.family, role);

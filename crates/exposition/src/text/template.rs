@@ -35,16 +35,22 @@ impl Templates {
         self.0.get(naming as usize)?.get()
     }
 
-    /// Makes a body the template, unless there is one already.
+    /// Makes a body the template, unless there is one already. Returns the additional memory.
     pub(super) fn set(
         &self,
         context: ParseContext<'_>,
         body: Arc<Vec<u8>>,
         template_builder: TemplateBuilder,
-    ) {
+    ) -> usize {
+        let mut memory = 0;
         if let Some(template) = self.0.get(context.source as usize) {
-            template.get_or_init(|| TemplateBody::new(context, body, template_builder));
+            template.get_or_init(|| {
+                let template = TemplateBody::new(context, body, template_builder);
+                memory = template.memory();
+                template
+            });
         }
+        memory
     }
 }
 
@@ -192,6 +198,16 @@ impl TemplateBody {
         let (labels, limits, prefixes) =
             (context.labels.clone(), *context.limits, Arc::new(prefixes));
         Self { body, labels, limits, state, samples, placements, families, blocks, prefixes, slots }
+    }
+
+    /// The memory of the template in addition to its body.
+    fn memory(&self) -> usize {
+        self.samples.capacity() * size_of::<TemplateSample>()
+            + self.placements.capacity() * size_of::<TemplatePlacement>()
+            + self.families.capacity() * size_of::<IndexedFamily>()
+            + self.blocks.capacity() * size_of::<MetadataBlock>()
+            + self.prefixes.memory()
+            + self.slots.memory()
     }
 
     /// Whether a line of the template has the same properties in the body of `context`.

@@ -74,11 +74,13 @@ impl TextIndex {
         // The line was parsed before, so there is no error.
         let Ok(line) = rewriter.line(text, context.labels, form, &mut rewritten) else { return };
         self.sample_bytes -= line.length(&rewritten, context.labels) as u64;
-        let run = self.run_at(offset).copied();
-        if let Some(family) = run.and_then(|run| self.families.get_mut(run.family as usize)) {
+        let Some(run) = self.run_at(offset).copied() else { return };
+        if let Some(family) = self.families.get_mut(run.family as usize) {
             // The rules were checked with this sample.
             family.rule_result.needs_reordering |= context.dialect.is_openmetrics();
-            let exemplars = family.exemplars.of(role);
+        }
+        if let Some(exemplars) = self.exemplars.get_mut(&run.family) {
+            let exemplars = exemplars.of(role);
             exemplars.count -= u32::from(line.exemplar > 0);
             exemplars.bytes -= line.exemplar as u32;
         }

@@ -8,7 +8,7 @@ use foldhash::quality::RandomState;
 use super::{
     super::{
         body::TextBody,
-        families::{FamilyNaming, MetricType, Role},
+        families::{FamilyNaming, MetricType, Role, Roles},
         family_mapping::SourceFamily,
         index::IndexedFamily,
         lost_type::TypeConflict,
@@ -38,6 +38,22 @@ enum SampleDestination {
     Same(u32),
     /// An index in `split`.
     Split(u32),
+}
+
+/// The memory of the destination of an instance's family.
+pub(super) fn destination_memory(
+    source: SourceFamily<'_>,
+    roles: Roles,
+    naming: FamilyNaming,
+) -> usize {
+    let destination = size_of::<SampleDestination>();
+    if source.stays_whole(naming) {
+        return destination;
+    }
+    // Small vectors have space for four entries.
+    let entries = roles.count().next_power_of_two().max(4);
+    let split = 2 * size_of::<Vec<(Role, u32, Role)>>();
+    destination + split + entries * size_of::<(Role, u32, Role)>()
 }
 
 impl MergedFamilies {

@@ -66,7 +66,8 @@ impl TextPlan {
                 // The counts are per family, and a family can have several runs.
                 let mut seen = Vec::new();
                 for (part, (run, family)) in parts.iter().zip(families(parts, instance)) {
-                    let FamilyExemplars { plain, part: of_part } = family.exemplars;
+                    let exemplars = instance.index.exemplars.get(&run.family).copied();
+                    let FamilyExemplars { plain, part: of_part } = exemplars.unwrap_or_default();
                     for (exemplars, roles) in [(plain, [Role::Plain; 2]), (of_part, PARTS)] {
                         let is_here = roles.iter().any(|&role| {
                             part.only.contains(role) && family.shape.roles.contains(role)

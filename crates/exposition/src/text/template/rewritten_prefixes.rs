@@ -31,6 +31,10 @@ impl RewrittenPrefixes {
         self.text.extend_from_slice(prefix);
     }
 
+    pub(super) fn memory(&self) -> usize {
+        self.text.capacity() + self.prefixes.capacity() * size_of::<RewrittenPrefix>()
+    }
+
     /// Determines for which samples the rest of the line can be copied.
     pub(super) fn join(&mut self, samples: &mut [TemplateSample], body: &[u8]) {
         self.text.shrink_to_fit();
