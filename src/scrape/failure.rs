@@ -115,7 +115,7 @@ pub enum ScrapeError {
     },
     /// The bodies need more than the whole budget.
     #[error(
-        "The bodies of the instances are larger than the {limit} bytes that scrape.max_memory allows for all requests."
+        "The bodies of the instances and their indexes are larger than the {limit} bytes that scrape.max_memory allows for all requests."
     )]
     TooLarge {
         /// Value of `scrape.max_memory`, bytes.
