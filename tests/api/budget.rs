@@ -365,9 +365,9 @@ async fn the_memory_limit_counts_what_a_scrape_needs() {
         let own = measured.get("/metrics", TEXT).await;
         let line = own.lines("scrapebroker_body_memory_bytes ").pop().unwrap();
         let counted: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
-        println!("{case}: grown {grown}, counted {counted}");
         // Parsing needs some memory that is released afterwards.
         assert!(grown < counted * 5 / 4 + (32 << 20), "{case}: {grown} {counted}");
-        assert!(counted < 2 * grown, "{case}: {grown} {counted}");
+        // Samples without a type are counted as if OpenMetrics required to sort them.
+        assert!(counted < grown * 5 / 2, "{case}: {grown} {counted}");
     }
 }
