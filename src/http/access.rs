@@ -32,10 +32,12 @@ use actix_web::{
         header::{self, ContentType, HeaderMap},
     },
 };
+use operators::FailedLogin;
 use own::OwnCredentials;
 use proven::Proven;
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use throttle::{Attempt, Origin, Throttle};
+use tokio::time::{Instant, sleep_until};
 
 /// `WWW-Authenticate` header of 401 responses of APIs that also accept tokens (RFC 6750).
 const BEARER_CHALLENGE: &str = "Bearer realm=\"scrapebroker\"";
@@ -49,6 +51,7 @@ struct Inner {
     bound: BindingTable,
     broker: Option<BasicCredentials>,
     operators: Operators,
+    failed_login: FailedLogin,
     own: OwnCredentials,
     proven: Proven,
     throttle: Throttle,
@@ -171,9 +174,21 @@ impl Access {
     ) -> Self {
         let own = OwnCredentials::new(broker.clone(), operators.usernames());
         let (proven, throttle) = (Proven::default(), Throttle::default());
-        let inner =
-            Inner { token_required, bound, broker, operators, own, proven, throttle, metrics };
-        Self(Arc::new(inner))
+        Self(Arc::new(Inner {
+            token_required,
+            bound,
+            broker,
+            failed_login: FailedLogin::of(&[&operators]),
+            operators,
+            own,
+            proven,
+            throttle,
+            metrics,
+        }))
+    }
+
+    fn operators(&self) -> &Operators {
+        &self.0.operators
     }
 
     /// Whether a scrape requires a token.
@@ -196,7 +211,8 @@ impl Access {
     }
 
     /// Checks credentials that this installation accepts anywhere: those of the broker or of an
-    /// operator, or a token. Tsuru sends the broker's password with the name of a service.
+    /// operator, or a token. Tsuru sends the broker's password with the name of a service. The
+    /// duration reveals which user names exist.
     async fn accepts(&self, request: &HttpRequest) -> Result<(), Denied> {
         self.caller_as(request, true).await.map(drop)
     }
@@ -399,7 +415,11 @@ impl Access {
     }
 
     async fn caller(&self, request: &HttpRequest) -> Result<Caller, Denied> {
-        self.caller_as(request, false).await
+        let Inner { operators, failed_login, .. } = &*self.0;
+        let started = Instant::now();
+        let caller = self.caller_as(request, false).await;
+        wait_if_wrong(request, &caller, started, || failed_login.duration(&[operators])).await;
+        caller
     }
 
     /// With `any_user`, the broker's password is accepted with every user name.
@@ -425,6 +445,19 @@ impl Access {
             return Ok(Caller::Operator);
         }
         Err(Denied::Wrong)
+    }
+}
+
+/// Lets a failed login with a user name end after `duration`, for every name.
+async fn wait_if_wrong<T>(
+    request: &HttpRequest,
+    login: &Result<T, Denied>,
+    started: Instant,
+    duration: impl FnOnce() -> Duration,
+) {
+    let presented = RequestCredentials::of(request.headers());
+    if matches!(login, Err(Denied::Wrong)) && presented.is_some_and(|it| it.user.is_some()) {
+        sleep_until(started + duration()).await;
     }
 }
 

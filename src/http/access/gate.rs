@@ -7,7 +7,7 @@
 
 use super::{
     Access, Attempt, BEARER_CHALLENGE, Denied, Inner, Operator, Operators, Origin, TOKEN_PREFIX,
-    origin, proven::Proven, seconds,
+    operators::FailedLogin, origin, proven::Proven, seconds, wait_if_wrong,
 };
 use crate::{
     http::{
@@ -30,6 +30,7 @@ use actix_web::{
 use arc_swap::ArcSwap;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use std::{
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -54,6 +55,12 @@ pub struct GateRateLimit {
     pub burst: u32,
 }
 
+impl fmt::Display for GateRateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at once, 1 per {}", self.burst, humantime::format_duration(self.interval))
+    }
+}
+
 /// The gate. Clones share its settings, which can be replaced.
 #[derive(Clone)]
 pub struct Gate(Arc<GateInner>);
@@ -69,6 +76,8 @@ struct GateInner {
 struct State {
     /// None if requests need no credentials.
     users: Option<Operators>,
+    /// Of the users, and of operators, whose credentials pass too.
+    failed_login: FailedLogin,
     proven: Proven,
     headers: Vec<(HeaderName, HeaderValue)>,
     limiter: Option<Limiter>,
@@ -115,7 +124,8 @@ impl Gate {
             "Requests refused because of rate_limit in the web configuration file",
             Counter::default(),
         );
-        let state = ArcSwap::from_pointee(State::new(settings, check_runtime.clone(), None));
+        let state =
+            ArcSwap::from_pointee(State::new(settings, &access, check_runtime.clone(), None));
         Self(Arc::new(GateInner { access, check_runtime, state, rate_limited }))
     }
 
@@ -123,8 +133,13 @@ impl Gate {
     pub fn replace(&self, settings: GateSettings) {
         let before = self.0.state.load();
         let limiter = before.limiter.as_ref();
-        let state = State::new(settings, self.0.check_runtime.clone(), limiter);
+        let state = State::new(settings, &self.0.access, self.0.check_runtime.clone(), limiter);
         self.0.state.store(Arc::new(state));
+    }
+
+    /// Whether requests need credentials.
+    pub fn has_users(&self) -> bool {
+        self.0.state.load().users.is_some()
     }
 
     async fn admit(&self, request: &HttpRequest) -> Result<Pass, GateDenied> {
@@ -133,10 +148,8 @@ impl Gate {
             self.0.rate_limited.inc();
             return Err(GateDenied::RateLimited(wait));
         }
-        let Some(users) = &state.users else { return Ok(Pass::Unchanged) };
         let access = &self.0.access;
-        let login = self.login(request, users, &state.proven).await;
-        login.map_err(|denied| {
+        self.login(request, &state).await.map_err(|denied| {
             // Counts the refusal.
             match access.denied(denied) {
                 Denied::Missing => GateDenied::Missing,
@@ -146,7 +159,18 @@ impl Gate {
         })
     }
 
-    async fn login(
+    /// A failed login has the same duration for every user name.
+    async fn login(&self, request: &HttpRequest, state: &State) -> Result<Pass, Denied> {
+        let Some(users) = &state.users else { return Ok(Pass::Unchanged) };
+        let started = Instant::now();
+        let pass = self.check(request, users, &state.proven).await;
+        let duration = || state.failed_login.duration(&[users, self.0.access.operators()]);
+        wait_if_wrong(request, &pass, started, duration).await;
+        pass
+    }
+
+    /// Checks the password in the list that has the user name.
+    async fn check(
         &self,
         request: &HttpRequest,
         users: &Operators,
@@ -158,15 +182,7 @@ impl Gate {
             let origin = origin(request.peer_addr());
             return self.login_of_user(origin, &presented, users, proven).await;
         }
-        match access.accepts(request).await {
-            Ok(()) => Ok(Pass::Unchanged),
-            Err(denied @ Denied::Throttled(_)) => Err(denied),
-            Err(denied) => {
-                // Unknown user names take as long as known ones.
-                users.verify(&presented).await?;
-                Err(denied)
-            }
-        }
+        access.accepts(request).await.map(|()| Pass::Unchanged)
     }
 
     /// The name of a user may also be that of an operator.
@@ -202,7 +218,12 @@ impl Gate {
 }
 
 impl State {
-    fn new(settings: GateSettings, check_runtime: Handle, before: Option<&Limiter>) -> Self {
+    fn new(
+        settings: GateSettings,
+        access: &Access,
+        check_runtime: Handle,
+        before: Option<&Limiter>,
+    ) -> Self {
         let GateSettings { users, headers, rate_limit } = settings;
         let limiter = rate_limit.map(|settings| match before {
             Some(limiter) if limiter.settings == settings => limiter.clone(),
@@ -213,7 +234,9 @@ impl State {
             users.measure();
             users
         });
-        Self { users, proven: Proven::default(), headers, limiter }
+        let lists: Vec<_> = users.iter().chain([access.operators()]).collect();
+        let failed_login = FailedLogin::of(&lists);
+        Self { users, failed_login, proven: Proven::default(), headers, limiter }
     }
 }
 
@@ -297,3 +320,6 @@ impl ResponseError for GateDenied {
         response.content_type(ContentType::plaintext()).body(format!("{self}\n"))
     }
 }
+
+#[cfg(test)]
+mod tests;

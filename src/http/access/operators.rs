@@ -3,12 +3,17 @@
 //! bcrypt is slow by design. So passwords are checked sequentially, on a thread that serves no
 //! requests. The last correct password of each operator is kept as an HMAC with a random key.
 //! Otherwise a Prometheus with a short scrape interval would use a whole CPU core.
+//!
+//! A failed login lasts [`FailedLogin::duration`] with every user name, so that its duration does
+//! not reveal which names exist.
 
 use super::Denied;
 use crate::http::auth::RequestCredentials;
+use bcrypt::HashParts;
 use ring::{hmac, rand::SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -30,8 +35,12 @@ pub struct Operators {
     check_runtime: Handle,
     check_permit: Arc<Semaphore>,
     queue: Semaphore,
-    /// Duration of the last check, in microseconds.
-    last_check: AtomicU64,
+    /// Duration of the last check of a hash with the highest cost, in microseconds.
+    slowest_check: AtomicU64,
+    /// The highest cost of a hash.
+    highest_cost: u32,
+    #[cfg(test)]
+    pub(super) checks: AtomicU64,
 }
 
 /// An operator, who may see all apps.
@@ -44,6 +53,8 @@ pub struct Operator {
 
 struct KnownOperator {
     operator: Operator,
+    /// Of the hash.
+    cost: u32,
     last_correct: Mutex<Option<hmac::Tag>>,
 }
 
@@ -59,15 +70,23 @@ impl Operators {
     /// # Panics
     /// If the system provides no random numbers.
     pub fn new(list: impl IntoIterator<Item = Operator>, check_runtime: Handle) -> Self {
-        let operator = |operator| KnownOperator { operator, last_correct: Mutex::default() };
+        let operator = |operator: Operator| {
+            let hash: Result<HashParts, _> = operator.password_bcrypt.expose_secret().parse();
+            let cost = hash.map_or(0, |hash| hash.get_cost());
+            KnownOperator { operator, cost, last_correct: Mutex::default() }
+        };
+        let list: Vec<_> = list.into_iter().map(operator).collect();
         Self {
-            list: list.into_iter().map(operator).collect(),
+            highest_cost: list.iter().map(|it| it.cost).max().unwrap_or_default(),
+            list,
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
                 .expect("the system has random numbers"),
             check_runtime,
             check_permit: Arc::new(Semaphore::new(1)),
             queue: Semaphore::new(MAX_QUEUED),
-            last_check: AtomicU64::new(0),
+            slowest_check: AtomicU64::new(0),
+            #[cfg(test)]
+            checks: AtomicU64::new(0),
         }
     }
 
@@ -80,15 +99,19 @@ impl Operators {
         self.named(presented).next().is_some()
     }
 
-    /// Measures how long a check takes, so that the first unknown user name takes as long as a known
-    /// one. It blocks the thread.
-    pub(super) fn measure(&self) {
-        let Some(KnownOperator { operator, .. }) = self.list.first() else { return };
+    /// Measures how long a check takes, before the first login. It blocks the thread.
+    pub fn measure(&self) {
+        let slowest = self.list.iter().find(|it| it.cost == self.highest_cost);
+        let Some(KnownOperator { operator, .. }) = slowest else { return };
         let started = Instant::now();
         // The result does not matter.
         let _ = bcrypt::verify("", operator.password_bcrypt.expose_secret());
-        let duration = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.last_check.store(duration, Ordering::Relaxed);
+        self.note_duration(started.elapsed());
+    }
+
+    fn note_duration(&self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.slowest_check.store(micros, Ordering::Relaxed);
     }
 
     pub(super) fn usernames(&self) -> impl Iterator<Item = &str> {
@@ -104,7 +127,8 @@ impl Operators {
         })
     }
 
-    /// Checks the credentials of an operator.
+    /// Checks the credentials of an operator. A failed check is shorter for unknown user names, so
+    /// the caller waits for [`FailedLogin::duration`].
     ///
     /// # Errors
     /// Returns an error if the queue is full.
@@ -113,21 +137,13 @@ impl Operators {
             return Ok(false);
         }
         let _queue_permit = self.queue.try_acquire().map_err(|_| Denied::Throttled(RETRY_AFTER))?;
-        let mut exists = false;
         for operator in self.named(presented) {
-            exists = true;
             if self.check(operator, presented).await {
                 let tag = hmac::sign(&self.key, presented.secret.as_bytes());
                 let mut last = operator.last_correct.lock().unwrap_or_else(PoisonError::into_inner);
                 *last = Some(tag);
                 return Ok(true);
             }
-        }
-        if !exists {
-            // Unknown user names take as long as known ones, so that the duration does not reveal
-            // which exist.
-            let typical = Duration::from_micros(self.last_check.load(Ordering::Relaxed));
-            tokio::time::sleep(typical).await;
         }
         Ok(false)
     }
@@ -147,6 +163,8 @@ impl Operators {
             // A check of an earlier request in the queue may have succeeded.
             return true;
         }
+        #[cfg(test)]
+        self.checks.fetch_add(1, Ordering::Relaxed);
         let (password, hash) =
             (presented.secret.clone(), operator.operator.password_bcrypt.clone());
         let work = self.check_runtime.spawn_blocking(move || {
@@ -157,9 +175,33 @@ impl Operators {
             (is_correct, started.elapsed())
         });
         let Ok((is_correct, duration)) = work.await else { return false };
-        let duration = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.last_check.store(duration, Ordering::Relaxed);
+        if operator.cost == self.highest_cost {
+            self.note_duration(duration);
+        }
         is_correct
+    }
+}
+
+/// The duration of failed logins, whose passwords are in one or more lists.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FailedLogin {
+    /// The number of passwords of the user name that has the most.
+    checks: u32,
+}
+
+impl FailedLogin {
+    pub(super) fn of(lists: &[&Operators]) -> Self {
+        let mut checks: HashMap<&str, u32> = HashMap::new();
+        for username in lists.iter().flat_map(|list| list.usernames()) {
+            *checks.entry(username).or_default() += 1;
+        }
+        Self { checks: checks.into_values().max().unwrap_or_default() }
+    }
+
+    /// `lists` are those of [`of`](Self::of).
+    pub(super) fn duration(self, lists: &[&Operators]) -> Duration {
+        let slowest = lists.iter().map(|list| list.slowest_check.load(Ordering::Relaxed)).max();
+        Duration::from_micros(slowest.unwrap_or_default()) * self.checks
     }
 }
 
