@@ -8,6 +8,7 @@ mod components;
 mod connections;
 mod descriptors;
 mod drain;
+mod file_watcher;
 mod http1_head;
 mod http2;
 mod instance_pools;
@@ -23,10 +24,12 @@ mod server;
 mod service_manager;
 pub(crate) mod signals;
 mod start_error;
+mod tls_handshake;
 mod warnings;
 mod web_config;
 
 pub(crate) use certificates::check as check_certificates;
+pub(crate) use server::bind;
 pub use start_error::StartError;
 pub(crate) use start_error::{broker_failure, store_failure};
 
@@ -100,21 +103,22 @@ impl Application {
             drain.check_cloud_foundry();
         }
         let service_manager = ServiceManager::new(&config.service_manager);
-        let reloader = Reloader::new(&config, &components, service_manager.clone());
+        let metrics = &components.reload_metrics;
+        let reloader = Reloader::new(&config, &components, metrics, service_manager.clone());
         let listeners = Listeners::new(&config, &components, &drain, &reloader)?;
-        let (server, addresses) = listeners.main(sockets)?;
-        let address = addresses.first().copied().ok_or_else(no_address)?;
-        components.start_reconciler(&config, address);
+        let main = listeners.main(sockets)?;
+        let address = main.addresses.first().copied().ok_or_else(no_address)?;
+        components.start_reconciler(&config, main.local_address.ok_or_else(no_address)?);
         let (query, query_address) = listeners.query()?.unzip();
         let (events, events_address) = listeners.events()?.unzip();
         let (health, health_address) = listeners.health()?.unzip();
-        let servers = [server].into_iter().chain(query).chain(events).collect();
+        let servers = [main.server].into_iter().chain(query).chain(events).collect();
         Ok(Self {
             components,
             servers,
             health,
             address,
-            addresses,
+            addresses: main.addresses,
             query_address,
             events_address,
             health_address,

@@ -30,9 +30,12 @@ use std::{
     process::ExitCode,
 };
 
+const VERSION_AND_COMMIT: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("SCRAPEBROKER_COMMIT"), ")");
+
 /// Makes Prometheus metrics a service of the platform.
 #[derive(Parser)]
-#[command(version)]
+#[command(version = VERSION_AND_COMMIT)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -121,6 +124,7 @@ fn log(level: &str, format: LogFormat) -> Result<(), Failure> {
     let format = match format {
         LogFormat::Text => telemetry::Format::Text,
         LogFormat::Json => telemetry::Format::Json,
+        LogFormat::Logfmt => telemetry::Format::Logfmt,
     };
     telemetry::init(level, format).map_err(Failure::usage)
 }

@@ -109,6 +109,25 @@ impl Config {
         self.tls.is_some() || self.web_file.as_ref().is_some_and(|file| file.tls.is_some())
     }
 
+    /// Whether listeners with TLS offer HTTP/2.
+    pub fn has_http2(&self) -> bool {
+        let file = self.web_file.as_ref().filter(|file| file.tls.is_some());
+        file.map_or(self.tls.is_some(), |file| file.has_http2)
+    }
+
+    /// Whether requests need credentials because of users in the web configuration file.
+    pub fn has_web_users(&self) -> bool {
+        self.web_file.as_ref().is_some_and(|file| !file.gate.users.is_empty())
+    }
+
+    /// Whether clients of listeners need a certificate that is signed by a configured CA.
+    pub fn requires_client_certificates(&self) -> bool {
+        let web_tls = self.web_file.as_ref().and_then(|file| file.tls.as_ref());
+        let by_web_file =
+            web_tls.is_some_and(|it| it.client_auth.is_required() && it.client_auth.verifies());
+        by_web_file || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+    }
+
     /// Merges `file`, then the variables of `environment`, then what the platform provides in
     /// `environment`.
     ///
@@ -186,6 +205,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object per event.
     Json,
+    /// One line of keys and values per event, as of other exporters.
+    Logfmt,
 }
 
 /// `database`

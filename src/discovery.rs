@@ -92,7 +92,6 @@ impl Default for Limits {
 pub struct Discovery {
     /// Empty and incomplete until the first report.
     pub table: RouteTable,
-    /// Triggered by SIGHUP.
     pub reload: Reload,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -119,11 +118,12 @@ impl Discovery {
         // NATS source can send its last changes together with the failure.
         let (sender, receiver) = mpsc::channel(2 * sources.len().max(1));
         let (table, writer) = table::open(retention, &names, receiver, shutdown.clone());
-        let reload = Reload::default();
+        let mut reload = Reload::default();
         let mut tasks = vec![spawn_local(writer)];
         for (position, source) in sources.into_iter().enumerate() {
             let reporter = Reporter::new(position, sender.clone());
-            let running = source.run(SourceContext { settings, reporter, reload: reload.watch() });
+            let requests = reload.requests_of(source.file());
+            let running = source.run(SourceContext { settings, reporter, reload: requests });
             let shutdown = shutdown.clone();
             tasks.push(spawn_local(async move {
                 shutdown.run_until_cancelled(running).await;

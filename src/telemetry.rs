@@ -4,6 +4,7 @@
 //! unknown query parameters are never logged.
 
 mod causes;
+mod logfmt;
 mod logging;
 pub mod metrics;
 mod own_scrapes;

@@ -2,26 +2,27 @@
 //! clients.
 //!
 //! Certificates can change while the program runs, because platforms renew them without a restart.
-//! [`ClientTls`] and [`ListenerTls`] hold the current ones. A [`Reloader`] reads the files again,
+//! [`ClientTls`] and [`ListenerTls`] hold the current ones. [`CertificateFiles`] reads the files again,
 //! and keeps the previous certificates if the new files are invalid.
 //!
 //! `ring` is the only crypto provider that is compiled in, and each configuration names it. Only the
 //! client of the Kubernetes API uses the process-wide default, which rustls then sets to `ring`.
 
+mod certificate_files;
 mod client;
 mod client_tls;
 mod handshake_error;
 mod listener_tls;
 mod pem;
-mod reloader;
+mod signature_checks;
 mod web_tls;
 
+pub use certificate_files::{CertificateFiles, Fingerprint};
 pub use client::{ClientSettings, connect};
 pub use client_tls::{ClientConfigs, ClientTls};
-pub use handshake_error::{HandshakeError, alert_of, alert_text};
+pub use handshake_error::{ClientHandshakeError, HandshakeError, alert_of, alert_text};
 pub use listener_tls::{Alpn, ListenerSettings, ListenerTls};
 pub use pem::{Pem, PemSource};
-pub use reloader::Reloader;
 pub use web_tls::{
     CipherSuite, ClientAuth, CurrentAcceptor, Curve, TlsVersion, WebTls, WebTlsSettings,
 };

@@ -275,3 +275,32 @@ fn imported_modules(source: &str) -> Vec<String> {
 fn identifier(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
+
+/// A row after an empty line is no row of the table above.
+#[test]
+fn every_table_of_the_documentation_begins_with_a_header() {
+    let (mut found, mut texts) = (Vec::new(), Vec::new());
+    for folder in ["docs", "deploy", "crates"] {
+        collect(Path::new(folder), &["md"], &mut texts);
+    }
+    for file in ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"] {
+        texts.push((file.to_owned(), fs::read_to_string(file).unwrap()));
+    }
+    for (name, text) in texts {
+        let mut is_code = false;
+        let lines: Vec<_> = text.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            is_code ^= line.trim_start().starts_with("```");
+            let is_row = |line: &str| line.trim_start().starts_with('|');
+            let is_first = index == 0 || !is_row(lines[index - 1]);
+            if is_code || !is_row(line) || !is_first {
+                continue;
+            }
+            let separator = lines.get(index + 1).map(|line| line.trim()).unwrap_or_default();
+            if !separator.starts_with("| -") && !separator.starts_with("|-") {
+                found.push(format!("{name}:{}: {line}", index + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}

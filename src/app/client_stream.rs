@@ -9,7 +9,7 @@ use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -46,12 +46,26 @@ impl ClientStream {
         &self.connection
     }
 
+    /// The address of the client. An IPv4 client of a socket for both protocols has its IPv4
+    /// address, not the IPv6 form of it.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.socket.peer_addr().ok()
+        self.socket.peer_addr().ok().map(canonical)
+    }
+
+    /// The first byte that the client sends, which stays unread. `None` if the connection ended
+    /// before.
+    pub(super) fn poll_first_byte(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
+        if self.connection.is_ended(cx) {
+            return Poll::Ready(Ok(None));
+        }
+        let mut bytes = [0];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(self.socket.poll_peek(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().first().copied()))
     }
 
     pub(super) fn ends(&self) -> Option<ConnectionEnds> {
-        let (local, peer) = (self.socket.local_addr().ok()?, self.peer()?);
+        let (local, peer) = (canonical(self.socket.local_addr().ok()?), self.peer()?);
         Some(ConnectionEnds { local, peer })
     }
 
@@ -69,6 +83,14 @@ impl ClientStream {
         // Also discards unsent data in the kernel.
         let _ = self.socket.set_zero_linger();
         Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        // With its zone.
+        IpAddr::V6(_) => address,
     }
 }
 

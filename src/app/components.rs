@@ -4,10 +4,13 @@ use super::{
     StartError, broker_failure, certificates,
     connections::{ConnectionMetrics, Connections},
     descriptors::Descriptors,
+    file_watcher::{FileWatcher, ReloadMetrics, WatchedFiles},
     metrics::{BindingMetrics, RouteMetrics, UpMetric},
     provisioning,
     query_pools::QueryPools,
-    route_sources, store_failure, warnings,
+    route_sources, store_failure,
+    tls_handshake::HandshakeFailures,
+    warnings,
     web_config::WebConfig,
 };
 use crate::{
@@ -93,7 +96,10 @@ pub(super) struct Components {
     /// Its threads serve no requests.
     pub(super) resolver: Resolver,
     pub(super) listener: Option<tls::ListenerTls>,
-    pub(super) certificates: Vec<tls::Reloader>,
+    /// All files that are applied again when they change, except for routes.
+    pub(super) watchers: Vec<FileWatcher>,
+    pub(super) reload_metrics: ReloadMetrics,
+    pub(super) handshake_failures: HandshakeFailures,
     warning: Option<&'static str>,
     tsuru_api: Option<TsuruApi>,
     /// Notifies the reconciler of new operations.
@@ -133,9 +139,10 @@ impl Components {
     ) -> Result<Self, StartError> {
         let catalog = catalog::read(config.broker.catalog.as_deref(), &config.base_url)
             .map_err(|error| StartError::Configuration(error.into()))?;
-        let (backends, reloader) = certificates::backends(config).map_err(certificates::failure)?;
+        let (backends, backend_files) =
+            certificates::backends(config).map_err(certificates::failure)?;
         let listener = certificates::listener(config).map_err(certificates::failure)?;
-        let (listener, listeners_keeper) = listener.unzip();
+        let (listener, listener_files) = listener.unzip();
         // Their certificates are signed by the system's CAs.
         let servers = tls::ClientSettings::default().config().map_err(certificates::failure)?;
         let resolver = Resolver::new(tokio::runtime::Handle::current());
@@ -170,13 +177,14 @@ impl Components {
 
         let mut registry = metrics::registry();
         let server_states = ServerStates::register(&mut registry);
-        let (query_pools, reloaders) = QueryPools::open(config, &mut registry)?;
-        let certificates = [reloader].into_iter().chain(listeners_keeper).chain(reloaders);
-        let certificates: Vec<_> = certificates.collect();
-        for reloader in &certificates {
-            loops.spawn_local(reloader.clone().run(shutdown.clone()));
-        }
-
+        let (query_pools, pool_files) = QueryPools::open(config, &mut registry)?;
+        let certificates = [("backends".to_owned(), backend_files)];
+        let certificates = listener_files
+            .map(|files| ("tls".to_owned(), files))
+            .into_iter()
+            .chain(certificates)
+            .chain(pool_files)
+            .map(|(section, files)| WatchedFiles::certificates(section, files));
         let scrape_metrics = Arc::new(scrape::ScrapeMetrics::register(
             &mut registry,
             config.telemetry.promfetcher_names,
@@ -207,8 +215,14 @@ impl Components {
             tokio::runtime::Handle::current(),
             &mut registry,
         );
-        let web_config = WebConfig::open(config, gate, &mut registry)?;
-        loops.spawn_local(web_config.clone().run(shutdown.clone()));
+        let (web_config, web_files) = WebConfig::open(config, gate)?;
+        let reload_metrics = ReloadMetrics::register(&mut registry);
+        let handshake_failures = HandshakeFailures::register(&mut registry);
+        let watchers = web_files
+            .into_iter()
+            .chain(certificates)
+            .map(|files| FileWatcher::start(files, &reload_metrics, &loops, &shutdown))
+            .collect();
         let metrics = EventMetrics::register(&mut registry);
         let events = Events::open(store.clone(), config.events.settings.clone(), metrics);
         let events = events.await.map_err(store_failure)?;
@@ -260,7 +274,9 @@ impl Components {
             servers,
             resolver,
             listener,
-            certificates,
+            watchers,
+            reload_metrics,
+            handshake_failures,
             warning: warnings::not_durable(config),
             tsuru_api,
             operations_changed,
@@ -407,7 +423,7 @@ impl Components {
         }
     }
 
-    /// Starts the reconciler, now that the main listener is bound to `address`.
+    /// Starts the reconciler, now that this machine reaches the main listener at `address`.
     pub(super) fn start_reconciler(&self, config: &Config, address: SocketAddr) {
         // It is set only here.
         let _ = self.scrape_url.set(provisioning::own_address(config, address).scrape_url);
@@ -445,11 +461,13 @@ fn credentials(config: &Config) -> Option<BasicCredentials> {
 }
 
 fn access(config: &Config, broker: &Broker, metrics: AccessMetrics) -> Access {
+    let operators = Operators::new(config.operators.clone(), tokio::runtime::Handle::current());
+    operators.measure();
     Access::new(
         config.scrape.token_required,
         broker.binding_table(),
         credentials(config),
-        Operators::new(config.operators.clone(), tokio::runtime::Handle::current()),
+        operators,
         metrics,
     )
 }

@@ -7,6 +7,7 @@ use super::{
     drain::{ACTIX_MARGIN, Drain},
     reload::Reloader,
     server,
+    tls_handshake::Tls,
 };
 use crate::{
     config::Config,
@@ -24,6 +25,7 @@ use crate::{
     tls::Alpn,
 };
 use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, web};
+use futures_util::future::BoxFuture;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -57,6 +59,14 @@ pub(super) struct Listeners<'a> {
     settings: server::Settings,
 }
 
+/// The bound main listener.
+pub(super) struct MainListener {
+    pub(super) server: Server,
+    pub(super) addresses: Vec<SocketAddr>,
+    /// At which this machine reaches the first address.
+    pub(super) local_address: Option<SocketAddr>,
+}
+
 impl<'a> Listeners<'a> {
     pub(super) fn new(
         config: &'a Config,
@@ -87,10 +97,7 @@ impl<'a> Listeners<'a> {
     }
 
     /// Binds the addresses of the main listener, unless there are `sockets` for it.
-    pub(super) fn main(
-        &self,
-        sockets: Vec<TcpListener>,
-    ) -> Result<(Server, Vec<SocketAddr>), StartError> {
+    pub(super) fn main(&self, sockets: Vec<TcpListener>) -> Result<MainListener, StartError> {
         let base_path = web::Data::new(BasePath::of(&self.config.base_url));
         let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
         let (requests, memory) = (self.requests.clone(), self.memory.clone());
@@ -160,8 +167,13 @@ impl<'a> Listeners<'a> {
         };
         let listeners = if sockets.is_empty() { self.bind_main()? } else { sockets };
         let addresses: io::Result<_> = listeners.iter().map(TcpListener::local_addr).collect();
+        let local_address = listeners.first().map(server::local_address).transpose();
         let server = self.settings.clone().serve("main", listeners, app);
-        Ok((server.map_err(cannot_serve)?, addresses.map_err(cannot_serve)?))
+        Ok(MainListener {
+            server: server.map_err(cannot_serve)?,
+            addresses: addresses.map_err(cannot_serve)?,
+            local_address: local_address.map_err(cannot_serve)?,
+        })
     }
 
     fn bind_main(&self) -> Result<Vec<TcpListener>, StartError> {
@@ -196,7 +208,9 @@ impl<'a> Listeners<'a> {
                 .app_data(gate.clone())
                 .app_data(data.own_origin.clone())
                 .app_data(data.pools.clone())
+                .app_data(data.health.clone())
                 .app_data(web::Data::new(query_client()))
+                .configure(http::health::configure_liveness)
                 .configure(http::pools::configure_listener)
         };
         let (listener, address) = bind("query.listen", listen, false)?;
@@ -211,7 +225,8 @@ impl<'a> Listeners<'a> {
         let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
         let (requests, memory) = (self.requests.clone(), self.memory.clone());
         let gate = self.gate.clone();
-        let token_required = self.config.events.token_required;
+        let (token_required, health) =
+            (self.config.events.token_required, self.data.health.clone());
         let events = web::Data::new(data.events.as_ref().clone().for_listener(token_required));
         let app = move || {
             App::new()
@@ -229,7 +244,9 @@ impl<'a> Listeners<'a> {
                 .app_data(gate.clone())
                 .app_data(data.own_origin.clone())
                 .app_data(events.clone())
+                .app_data(health.clone())
                 .configure(http::events::configure_listener)
+                .configure(http::health::configure_liveness)
         };
         let tls = tls(self.config, self.components, Alpn::Http1)?;
         let settings =
@@ -270,31 +287,31 @@ impl<'a> Listeners<'a> {
         .keep_alive(KeepAlive::Disabled)
         .client_request_timeout(REQUEST_HEAD)
         .workers(1)
-        .max_connections(HEALTH_CONNECTIONS)
-        .bind(listen)
-        .map_err(|error| cannot_listen(error, "health_listen", listen))?;
-        let address = server.addrs().first().copied().unwrap_or(listen);
+        .max_connections(HEALTH_CONNECTIONS);
+        let (listener, address) = bind("health_listen", listen, false)?;
+        let server = server.listen(listener).map_err(cannot_serve)?;
         Ok(Some((server.run(), address)))
     }
 }
 
 fn reload(components: &Components, reloader: &Reloader) -> Reload {
     let reloader = reloader.clone();
-    Reload { access: components.access(), reload: Arc::new(move || reloader.reload()) }
+    let reload = move || -> BoxFuture<'static, _> {
+        let reloader = reloader.clone();
+        Box::pin(async move { reloader.reload().await })
+    };
+    Reload { access: components.access(), reload: Arc::new(reload) }
 }
 
 /// TLS of a listener, if it is configured.
-fn tls(
-    config: &Config,
-    components: &Components,
-    alpn: Alpn,
-) -> Result<Option<server::Tls>, StartError> {
+fn tls(config: &Config, components: &Components, alpn: Alpn) -> Result<Option<Tls>, StartError> {
     let acceptor = match (components.web_config.acceptor(alpn), &components.listener) {
         (Some(acceptor), _) => acceptor,
         (None, Some(listener)) => listener.acceptor(alpn).map_err(certificates::failure)?,
         (None, None) => return Ok(None),
     };
-    Ok(Some(server::Tls { acceptor, handshake_timeout: config.handshake_timeout }))
+    let failures = components.handshake_failures.clone();
+    Ok(Some(Tls { acceptor, handshake_timeout: config.handshake_timeout, failures }))
 }
 
 /// Listens on the address that `key` sets. Also returns the address with its port.

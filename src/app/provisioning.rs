@@ -111,7 +111,7 @@ async fn has_instances(store: &Store) -> Result<bool, StoreError> {
     Ok(!ids.is_empty())
 }
 
-/// The reconciler of a process that listens on `address`.
+/// The reconciler of a process that this machine reaches at `address`.
 pub(super) fn reconciler(
     config: &Config,
     address: SocketAddr,
@@ -133,16 +133,7 @@ pub(super) fn reconciler(
 pub(super) fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
     let is_child = config.prometheus.provisioner == config::Provisioner::Process;
     let scrape_url = match is_child && !config.has_tls() {
-        true => {
-            let mut own = address;
-            if own.ip().is_unspecified() {
-                own.set_ip(match own {
-                    SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                    SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-                });
-            }
-            BaseUrl::of_address(own)
-        }
+        true => BaseUrl::of_address(address),
         false => config.base_url.clone(),
     };
     OwnAddress { base_url: config.base_url.clone(), scrape_url }

@@ -13,7 +13,7 @@ use crate::{
         LocatorSettings, MarathonLocator, MarathonSettings, Pool, PoolMetrics, PoolMonitor,
         PoolSettings, PoolsCollector, PrometheusClient, StaticUrls,
     },
-    tls::{ClientTls, Reloader},
+    tls::{CertificateFiles, ClientTls},
 };
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
@@ -29,30 +29,30 @@ pub(super) struct QueryPools {
 }
 
 impl QueryPools {
-    /// Creates the pools. Also returns what reloads their certificates.
+    /// Creates the pools. Also returns their certificates, and the sections that name them.
     pub(super) fn open(
         config: &Config,
         registry: &mut Registry,
-    ) -> Result<(Self, Vec<Reloader>), StartError> {
+    ) -> Result<(Self, Vec<(String, CertificateFiles)>), StartError> {
         let metrics = PoolMetrics::register(registry);
         let key = CookieKey::random().map_err(|_| {
             StartError::Unavailable(anyhow::anyhow!("the system has no random numbers"))
         })?;
-        let (cookie_key, mut pools, mut reloaders) = (Arc::new(key), Vec::new(), Vec::new());
-        for settings in &config.query.pools {
-            let (tls, reloader) =
+        let (cookie_key, mut pools, mut files) = (Arc::new(key), Vec::new(), Vec::new());
+        for (index, settings) in config.query.pools.iter().enumerate() {
+            let (tls, of_pool) =
                 ClientTls::open(settings.tls.clone()).map_err(certificates::failure)?;
             let url = format!("{}/pools/{}", config.base_url, settings.name);
             let key = Arc::clone(&cookie_key);
             pools.push(Pool::new(settings.clone(), url, Some(tls), key, metrics.clone()));
-            reloaders.push(reloader);
+            files.push((format!("query.pools[{index}]"), of_pool));
         }
         let instance_pools = InstancePools::default();
         registry.register_collector(Box::new(PoolsCollector {
             pools: pools.clone(),
             instance_pools: instance_pools.clone(),
         }));
-        Ok((Self { pools, instance_pools, metrics, cookie_key }, reloaders))
+        Ok((Self { pools, instance_pools, metrics, cookie_key }, files))
     }
 
     /// Starts the monitors. They run on this thread, which serves no requests.

@@ -7,8 +7,9 @@ use super::{
     descriptors::{UNREFUSED_PER_WORKER, workers},
     http1_head::HeadGuard,
     http2,
+    tls_handshake::Tls,
 };
-use crate::{telemetry::running::Use, tls::CurrentAcceptor};
+use crate::telemetry::running::Use;
 use actix_http::{HttpService, Request};
 use actix_server::{GracefulShutdownSignal, ServerBuilder};
 use actix_service::{
@@ -21,14 +22,13 @@ use actix_web::{
     rt::net::TcpStream,
 };
 use futures_util::future::LocalBoxFuture;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
     fmt, io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     rc::Rc,
     time::Duration,
 };
-use tokio::time::timeout;
 
 /// Maximum number of connections in the accept queue of the kernel.
 const BACKLOG: i32 = 1024;
@@ -47,12 +47,6 @@ pub(super) struct Settings {
     pub(super) write_timeout: Duration,
     /// Time for running requests during shutdown.
     pub(super) shutdown_timeout: Duration,
-}
-
-#[derive(Clone)]
-pub(super) struct Tls {
-    pub(super) acceptor: CurrentAcceptor,
-    pub(super) handshake_timeout: Duration,
 }
 
 impl Settings {
@@ -97,17 +91,42 @@ impl Settings {
     }
 }
 
-/// Listens on `address`. With `only_v6` the address `[::]` does not accept connections to IPv4
-/// addresses.
-pub(super) fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+/// Listens on `address`. `[::]` accepts connections to IPv4 addresses too, unless `only_v6` is set.
+/// If the kernel has no IPv6, it is `0.0.0.0`.
+pub(crate) fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    match bind_socket(address, only_v6) {
+        Err(error) if has_no_ipv6(&error) && address.ip() == Ipv6Addr::UNSPECIFIED && !only_v6 => {
+            bind_socket((Ipv4Addr::UNSPECIFIED, address.port()).into(), false)
+        }
+        bound => bound,
+    }
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+fn bind_socket(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    if only_v6 {
-        socket.set_only_v6(true)?;
+    if address.is_ipv6() {
+        // The default depends on the system.
+        socket.set_only_v6(only_v6)?;
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// An address at which this machine reaches the listener.
+pub(super) fn local_address(listener: &TcpListener) -> io::Result<SocketAddr> {
+    let mut address = listener.local_addr()?;
+    if address.ip().is_unspecified() {
+        // Interfaces without IPv6 addresses are more frequent than those without IPv4 addresses.
+        let is_v6 = address.is_ipv6() && SockRef::from(listener).only_v6()?;
+        address.set_ip(if is_v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() });
+    }
+    Ok(address)
 }
 
 pub(super) trait Application<B>:
@@ -208,7 +227,10 @@ where
         let (http1, app) = (Rc::clone(&self.http1), Rc::clone(&self.app));
         let stopping = self.stopping.clone();
         Box::pin(async move {
-            let io = secure(stream, settings.tls.as_ref()).await.ok_or(())?;
+            let io = match &settings.tls {
+                Some(tls) => tls.accept(stream).await.ok_or(())?,
+                None => ClientIo::Plain(stream),
+            };
             if io.negotiated_http2() {
                 let settings = http2::Settings {
                     preface_timeout: settings.head_timeout,
@@ -220,17 +242,6 @@ where
             let peer = io.socket().peer();
             http1.call((HeadGuard::new(io), peer)).await.map_err(drop)
         })
-    }
-}
-
-/// Performs the TLS handshake if TLS is configured. Returns `None` if it failed.
-async fn secure(stream: ClientStream, tls: Option<&Tls>) -> Option<ClientIo> {
-    let Some(Tls { acceptor, handshake_timeout }) = tls else {
-        return Some(ClientIo::Plain(stream));
-    };
-    match timeout(*handshake_timeout, acceptor.current().accept(stream)).await {
-        Ok(Ok(secured)) => Some(ClientIo::tls(secured)),
-        Ok(Err(_)) | Err(_) => None,
     }
 }
 

@@ -47,15 +47,22 @@ impl ServiceManager {
         self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// Runs `reload` between the notifications of its start and its end.
-    pub(super) fn reloading<T>(&self, reload: impl FnOnce() -> T) -> T {
+    /// A reload begins.
+    pub(super) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let (seconds, nanos) = (i128::from(now.tv_sec), i128::from(now.tv_nsec));
         let micros = seconds * 1_000_000 + nanos / 1000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
-        let reloaded = reload();
-        self.send("READY=1");
-        reloaded
+    }
+
+    /// A reload has ended. systemd has no notification of a failed one, so the status names the
+    /// sections that `failed`, if any.
+    pub(super) fn reloaded(&self, failed: &str) {
+        let status = match failed {
+            "" => "reload succeeded".to_owned(),
+            failed => format!("reload failed: {failed}; the previous content is in use"),
+        };
+        self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
     /// The program has received a stop signal.
@@ -130,11 +137,15 @@ mod tests {
             let manager = manager(name);
             manager.ready("listening");
             assert_eq!(received(&socket), "READY=1\nSTATUS=listening");
-            assert_eq!(manager.reloading(|| 7), 7);
+            manager.reloading();
             let reloading = received(&socket);
             let micros = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
             assert!(micros.parse::<u64>().unwrap() > 0);
-            assert_eq!(received(&socket), "READY=1");
+            manager.reloaded("");
+            assert_eq!(received(&socket), "READY=1\nSTATUS=reload succeeded");
+            manager.reloaded("tls");
+            let failed = "READY=1\nSTATUS=reload failed: tls; the previous content is in use";
+            assert_eq!(received(&socket), failed);
             manager.stopping("2 requests");
             assert_eq!(received(&socket), "STOPPING=1\nSTATUS=2 requests");
         }

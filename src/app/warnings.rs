@@ -6,7 +6,7 @@ use crate::{
     domain::DatabaseUrl,
     query::Writes,
 };
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// The local disk of a platform is lost at a restart, and SQLite stores data on it.
@@ -41,18 +41,34 @@ pub(super) fn not_durable(config: &Config) -> Option<&'static str> {
 
 /// Logs warnings about the settings.
 pub(super) fn log(config: &Config) {
+    for warning in warnings(config) {
+        tracing::warn!("{warning}");
+    }
+    if config.prometheus.provisioner == Provisioner::Process
+        && !config.prometheus.process.has_program()
+    {
+        tracing::warn!(
+            binary = %config.prometheus.process.binary.display(),
+            "prometheus.binary is not found, so plans with a Prometheus are refused; install \
+             Prometheus, set its path, or set prometheus.provisioner to none"
+        );
+    }
+}
+
+fn warnings(config: &Config) -> impl Iterator<Item = &'static str> {
+    // Then not every client that reaches a listener may use it.
+    let has_logins = config.has_web_users() || config.requires_client_certificates();
+    let is_open_at = |address: &SocketAddr| !has_logins && !address.ip().is_loopback();
     let routes = &config.routes;
     let has_sources = !routes.gorouters.is_empty()
         || routes.file.is_some()
         || routes.nats.is_some()
         || routes.tsuru.is_some();
-    let is_open = !config.scrape.token_required
-        && config.listen.iter().any(|address| !address.ip().is_loopback());
+    let is_open = !config.scrape.token_required && config.listen.iter().any(is_open_at);
     let query = &config.query;
-    let queries_open =
-        !query.operators_only && query.listen.is_some_and(|it| !it.ip().is_loopback());
-    let events_open = !config.events.token_required
-        && config.events.listen.is_some_and(|it| !it.ip().is_loopback());
+    let queries_open = !query.operators_only && query.listen.as_ref().is_some_and(is_open_at);
+    let events_open =
+        !config.events.token_required && config.events.listen.as_ref().is_some_and(is_open_at);
     let known = [
         not_durable(config),
         config.backends.tls.skip_verify.then_some(SKIP_VERIFY),
@@ -66,18 +82,7 @@ pub(super) fn log(config: &Config) {
         config.broker.adopt_unknown_instances.then_some(ADOPTION),
         catalog::is_ignored(config.broker.catalog.as_deref()).then_some(CATALOG),
     ];
-    for warning in known.into_iter().flatten() {
-        tracing::warn!("{warning}");
-    }
-    if config.prometheus.provisioner == Provisioner::Process
-        && !config.prometheus.process.has_program()
-    {
-        tracing::warn!(
-            binary = %config.prometheus.process.binary.display(),
-            "prometheus.binary is not found, so plans with a Prometheus are refused; install \
-             Prometheus, set its path, or set prometheus.provisioner to none"
-        );
-    }
+    known.into_iter().flatten()
 }
 
 /// Time for other sources to provide a table after the first one.
@@ -107,4 +112,57 @@ pub(super) async fn log_first_table(table: RouteTable, shutdown: CancellationTok
         }
     };
     shutdown.run_until_cancelled(logging).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// Warnings with all listeners open at addresses that are not loopback addresses.
+    fn open_listeners(web_file: &str, more: &[(&str, String)]) -> Vec<&'static str> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.yml");
+        std::fs::write(&path, web_file).unwrap();
+        let pools = r#"[{"name": "p", "writes": "allow", "locators": [{"static": ["http://127.0.0.1:1"]}]}]"#;
+        let settings = [
+            ("WEB_CONFIG_FILE", path.display().to_string()),
+            ("LISTEN", "10.0.0.1:1".to_owned()),
+            ("QUERY__LISTEN", "10.0.0.1:2".to_owned()),
+            ("QUERY__POOLS", pools.to_owned()),
+            ("EVENTS__LISTEN", "10.0.0.1:3".to_owned()),
+        ];
+        let variables = settings.iter().chain(more);
+        let variables =
+            variables.map(|(name, value)| (format!("SCRAPEBROKER__{name}"), value.clone()));
+        let config = Config::load(None, variables).unwrap();
+        let open = [OPEN, OPEN_QUERIES, OPEN_EVENTS, OPEN_WRITES];
+        warnings(&config).filter(|warning| open.contains(warning)).collect()
+    }
+
+    #[test]
+    fn open_listeners_are_reported_unless_clients_need_a_password_or_certificate() {
+        let hash = "$2y$10$bwLzfBQd41SbKrw4Xb7F/ePOYfMyvayo5EWdTf9cgW8..QLaNhW62";
+        let users = format!("basic_auth_users: {{ alice: {hash} }}");
+        let tls = |auth: &str| {
+            format!("tls_server_config: {{ cert_file: c, key_file: k, client_auth_type: {auth} }}")
+        };
+        let verified = tls("RequireAndVerifyClientCert, client_ca_file: a");
+        let key = |name: &str| (format!("TLS__{name}_FILE"), "x".to_owned());
+        let own = [key("CERT"), key("KEY"), key("CLIENT_CA")];
+        let own: Vec<_> = own.iter().map(|(name, value)| (&**name, value.clone())).collect();
+        let all = [OPEN, OPEN_QUERIES, OPEN_EVENTS, OPEN_WRITES];
+        for (web_file, more, expected) in [
+            ("", &[][..], &all[..]),
+            ("rate_limit: { interval: 1s, burst: 1 }", &[], &all),
+            // Every certificate is accepted.
+            (&*tls("RequireAnyClientCert"), &[], &all),
+            (&*verified, &[], &[]),
+            (&*users, &[], &[]),
+            ("", &own[..2], &all),
+            ("", &own, &[]),
+        ] {
+            assert_eq!(open_listeners(web_file, more), expected, "{web_file} {more:?}");
+        }
+    }
 }

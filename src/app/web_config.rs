@@ -1,79 +1,58 @@
-//! The web configuration file: applies it, and reads it again when it or its certificates change.
-//!
-//! A change is applied only when two checks in a row find the same content, because a certificate
-//! and its key are not replaced at the same time. If the new content is invalid, the previous
-//! settings stay active.
+//! The web configuration file: its settings, which several listeners use, and how a change of it is
+//! applied. If the new content is invalid, the previous settings stay active.
 
-use super::{StartError, certificates};
-use crate::{
-    config::{Config, WebFile},
-    http::access::gate::Gate,
-    telemetry::metrics::{CounterByLabel, register},
-    tls::{Alpn, CurrentAcceptor, Pem, TlsError, WebTls},
+use super::{
+    StartError, certificates,
+    file_watcher::{Contents, WatchedFiles},
 };
-use anyhow::bail;
-use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+use crate::{
+    config::{Config, ConfigError, Mistakes, WebFile},
+    http::access::gate::Gate,
+    telemetry,
+    tls::{Alpn, CurrentAcceptor, Pem, PemSource, WebTls},
+};
+use arc_swap::ArcSwap;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
-use tokio::{
-    sync::Notify,
-    task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
-};
-use tokio_util::sync::CancellationToken;
+use tracing::field;
 
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The key of the configuration that names the file.
+const KEY: &str = "web_config_file";
 
-const APPLIED: &str = "applied";
-const FAILED: &str = "failed";
-
-/// The settings of the file, which several listeners use. Clones share them.
+/// The settings of the file. Clones share them.
 #[derive(Clone)]
 pub(super) struct WebConfig {
     pub(super) gate: Gate,
     tls: Option<WebTls>,
-    /// The file, and what it and its certificates contained at the start.
-    first: Option<(PathBuf, Contents)>,
-    reload: Arc<Notify>,
-    metrics: WebConfigMetrics,
-}
-
-#[derive(Clone)]
-struct WebConfigMetrics {
-    reloads: CounterByLabel,
-    last_successful: Gauge,
-}
-
-/// Digests of the file and its certificates, to detect changes. Errors of reading are contents too.
-#[derive(Clone, PartialEq, Eq)]
-struct Contents {
-    digest: Result<Vec<u8>, String>,
-    pems: Vec<Option<Result<Vec<u8>, TlsError>>>,
+    /// The file and its certificates, as they were read last.
+    paths: Arc<ArcSwap<Vec<PathBuf>>>,
 }
 
 impl WebConfig {
-    /// `gate` has the settings of the file already.
+    /// `gate` has the settings of the file already. Also returns the files to watch.
     pub(super) fn open(
         config: &Config,
         gate: Gate,
-        registry: &mut Registry,
-    ) -> Result<Self, StartError> {
+    ) -> Result<(Self, Option<WatchedFiles>), StartError> {
         let file = config.web_file.as_ref();
         // They are taken before the certificates are read, so that no change is missed.
-        let contents = |file: &WebFile| Contents::of(Ok(file.digest.clone()), Some(file));
-        let first = file.map(|file| (file.path.clone(), contents(file)));
+        let first = file.map(|file| contents(Ok(file.digest.clone()), Some(file)));
         let tls = file.and_then(|file| Some((file.tls.as_ref()?, file.has_http2)));
         let tls = tls.map(|(tls, has_http2)| WebTls::open(tls, has_http2)).transpose();
-        Ok(Self {
+        let tls = tls.map_err(|error| match file {
+            Some(file) => certificates::of_web_file(file, error),
+            None => error,
+        });
+        let paths = file.map(paths).unwrap_or_default();
+        let opened = Self {
             gate,
             tls: tls.map_err(certificates::failure)?,
-            first,
-            reload: Arc::default(),
-            metrics: WebConfigMetrics::register(registry),
-        })
+            paths: Arc::new(ArcSwap::from_pointee(paths)),
+        };
+        let files = file.zip(first).map(|(file, first)| opened.files(&file.path, first));
+        Ok((opened, files))
     }
 
     /// The acceptor of a listener, if the file enables TLS.
@@ -81,99 +60,85 @@ impl WebConfig {
         self.tls.as_ref().map(|tls| tls.acceptor(alpn))
     }
 
-    /// Reads the file again, even if it has not changed.
-    pub(super) fn trigger(&self) {
-        self.reload.notify_one();
-    }
-
-    /// Checks the files until `shutdown`.
-    pub(super) async fn run(self, shutdown: CancellationToken) {
-        if let Some((path, contents)) = &self.first {
-            shutdown.run_until_cancelled(self.watch(path, contents)).await;
-        }
-    }
-
-    async fn watch(&self, path: &Path, first: &Contents) {
-        let mut ticks = interval(CHECK_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut seen, mut tried) = (first.clone(), first.clone());
-        loop {
-            let triggered = tokio::select! {
-                _ = ticks.tick() => false,
-                () = self.reload.notified() => true,
-            };
-            let watched = path.to_owned();
-            // The task fails only when the runtime shuts down.
-            let Ok((file, found)) = spawn_blocking(move || observe(&watched)).await else { return };
-            let is_stable = found == seen;
-            seen.clone_from(&found);
-            if !triggered && (found == tried || !is_stable) {
-                continue;
-            }
-            tried = found;
-            let own = self.clone();
-            let applied = spawn_blocking(move || file.and_then(|file| own.apply(&file))).await;
-            let Ok(applied) = applied else { return };
-            self.metrics.count(applied.is_ok());
-            let path = path.display();
-            match applied {
-                Ok(()) => tracing::info!(%path, "web configuration applied"),
-                Err(error) => {
-                    tracing::error!(%path, %error, "web configuration not applied; keeping the previous one");
-                }
-            }
+    fn files(&self, path: &Path, first: Contents) -> WatchedFiles {
+        let (of_contents, of_apply) = (path.to_owned(), path.to_owned());
+        let (paths, own) = (Arc::clone(&self.paths), self.clone());
+        WatchedFiles {
+            section: KEY.to_owned(),
+            first,
+            paths: Box::new(move || paths.load().to_vec()),
+            contents: Box::new(move || {
+                let digest = WebFile::digest(&of_contents).map_err(|error| error.to_string());
+                contents(digest, WebFile::read(&of_contents).ok().as_ref())
+            }),
+            apply: Box::new(move || {
+                let file = WebFile::read(&of_apply).map_err(|error| one_line(&error))?;
+                own.apply(&file)
+            }),
         }
     }
 
     /// Applies all of `file`, or nothing.
-    fn apply(&self, file: &WebFile) -> anyhow::Result<()> {
+    fn apply(&self, file: &WebFile) -> Result<(), String> {
         match (&self.tls, &file.tls) {
-            (Some(tls), Some(settings)) => tls.replace(settings, file.has_http2)?,
+            (Some(tls), Some(settings)) => {
+                tls.replace(settings, file.has_http2).map_err(|error| error.to_string())?;
+            }
             (None, None) => {}
-            (Some(_), None) => bail!("tls_server_config: TLS cannot be disabled without a restart"),
-            (None, Some(_)) => bail!("tls_server_config: TLS cannot be enabled without a restart"),
+            (Some(_), None) => {
+                return Err("tls_server_config: TLS cannot be disabled without a restart".into());
+            }
+            (None, Some(_)) => {
+                return Err("tls_server_config: TLS cannot be enabled without a restart".into());
+            }
         }
+        let had_users = self.gate.has_users();
         self.gate.replace(file.gate.clone());
+        self.paths.store(Arc::new(paths(file)));
+        tracing::info!(
+            path = %file.path.display(),
+            tls = file.tls.is_some(),
+            http2 = file.tls.is_some() && file.has_http2,
+            users = file.gate.users.len(),
+            rate_limit = file.gate.rate_limit.map(field::display),
+            "web configuration applied"
+        );
+        if had_users && file.gate.users.is_empty() {
+            tracing::warn!(
+                path = %file.path.display(),
+                "the last user was removed from the web configuration file; requests need no password now"
+            );
+        }
         Ok(())
     }
 }
 
-/// Reads the file, and what it and its certificates contain.
-fn observe(path: &Path) -> (anyhow::Result<WebFile>, Contents) {
-    let digest = WebFile::digest(path).map_err(|error| error.to_string());
-    let file = WebFile::read(path);
-    let contents = Contents::of(digest, file.as_ref().ok());
-    (file.map_err(anyhow::Error::from), contents)
+fn paths(file: &WebFile) -> Vec<PathBuf> {
+    let path = |pem: &Pem| match &pem.source {
+        PemSource::File(path) => Some(path.clone()),
+        PemSource::Inline(_) => None,
+    };
+    let pems = file.tls.iter().flat_map(|tls| tls.pems()).filter_map(path);
+    [file.path.clone()].into_iter().chain(pems).collect()
 }
 
-impl Contents {
-    fn of(digest: Result<Vec<u8>, String>, file: Option<&WebFile>) -> Self {
-        let pems = file.into_iter().filter_map(|file| file.tls.as_ref()).flat_map(|tls| tls.pems());
-        Self { digest, pems: pems.map(Pem::fingerprint).collect() }
-    }
+/// Digests of the file and its certificates.
+fn contents(digest: Result<Vec<u8>, String>, file: Option<&WebFile>) -> Contents {
+    let pems = file.into_iter().filter_map(|file| file.tls.as_ref()).flat_map(|tls| tls.pems());
+    let pems = pems.filter_map(Pem::fingerprint);
+    [digest].into_iter().chain(pems.map(|it| it.map_err(|error| error.to_string()))).collect()
 }
 
-impl WebConfigMetrics {
-    fn register(registry: &mut Registry) -> Self {
-        let reloads = CounterByLabel::register(
-            registry,
-            "scrapebroker_web_config_reloads",
-            "Times that the web configuration file was read again, by outcome",
-            "outcome",
-            [APPLIED, FAILED],
-        );
-        let last_successful = register(
-            registry,
-            "scrapebroker_web_config_last_reload_successful",
-            "1 if the web configuration file was valid when it was read last, otherwise 0",
-            Gauge::default(),
-        );
-        last_successful.set(1);
-        Self { reloads, last_successful }
-    }
-
-    fn count(&self, is_applied: bool) {
-        self.reloads.count(if is_applied { APPLIED } else { FAILED });
-        self.last_successful.set(is_applied.into());
+/// All mistakes, in one line of the log.
+fn one_line(error: &ConfigError) -> String {
+    match error {
+        ConfigError::Mistakes(Mistakes(mistakes)) => {
+            let line = |it: &crate::config::Mistake| format!("{}: {}", it.key, it.problem);
+            mistakes.iter().map(line).collect::<Vec<_>>().join("; ")
+        }
+        ConfigError::Unreadable { path, source } => {
+            format!("cannot read the web configuration file {}: {source}", path.display())
+        }
+        error @ ConfigError::NotYaml { .. } => telemetry::causes(error),
     }
 }

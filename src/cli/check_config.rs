@@ -45,8 +45,8 @@ impl CheckConfig {
 fn check(config: &ConfigFile, environment: Environment, flags: &Flags) -> Result<(), Failure> {
     let loaded = Config::load_effective(config.file.as_deref(), environment, flags);
     let (config, effective) = loaded.map_err(Failure::usage)?;
+    check_certificates(&config, &effective).map_err(Failure::usage)?;
     catalog::read(config.broker.catalog.as_deref(), &config.base_url).map_err(Failure::usage)?;
-    check_certificates(&config).map_err(Failure::usage)?;
     print(&effective.with_origins())
 }
 

@@ -14,7 +14,7 @@ mod workload;
 
 use super::{Environment, block_on, failure::Failure, print};
 use crate::{
-    app::signals,
+    app::{self, signals},
     config,
     domain::{BasicAuth, MetricsPath},
 };
@@ -26,7 +26,7 @@ use metrics::Metrics;
 use std::{
     convert::Infallible,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -57,7 +57,7 @@ impl Arguments {
     pub(super) fn run(self, environment: &Environment) -> Result<(), Failure> {
         let listen = match self.listen_address {
             Some(listen) => listen,
-            None => (Ipv4Addr::UNSPECIFIED, number(environment, "PORT", 8080)?).into(),
+            None => (Ipv6Addr::UNSPECIFIED, number(environment, "PORT", 8080)?).into(),
         };
         let index = number(environment, "CF_INSTANCE_INDEX", 0)?.into();
         let basic_auth = self.basic_auth.map(credentials).transpose()?;
@@ -139,7 +139,7 @@ impl DemoApp {
     ///
     /// Returns an error if the address is in use or does not belong to this machine.
     pub(super) fn bind(listen: SocketAddr, options: Options) -> io::Result<Self> {
-        let listener = TcpListener::bind(listen)?;
+        let listener = app::bind(listen, false)?;
         let address = listener.local_addr()?;
         let metrics = Metrics::new();
         let workload = Workload::new(options.index, &metrics);

@@ -32,7 +32,7 @@ pub(super) struct SettingFlags {
     /// Least severe level that is logged [key: log.level]
     #[arg(long = "log.level", value_name = "LEVEL")]
     log_level: Option<String>,
-    /// Format of the log: text or json [key: log.format]
+    /// Format of the log: text, json or logfmt [key: log.format]
     #[arg(long = "log.format", value_name = "FORMAT")]
     log_format: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! The effective settings, and where their values come from, for printing.
 
+use super::Mistakes;
 use ::config::Value;
 use std::{
     collections::BTreeMap,
@@ -28,6 +29,17 @@ impl Effective {
     pub fn with_origins(&self) -> WithOrigins<'_> {
         WithOrigins(self)
     }
+
+    /// Whether no source sets the value at `path`.
+    pub fn is_default(&self, path: &str) -> bool {
+        self.origins.of(path, false) == DEFAULT
+    }
+
+    /// Adds a mistake in `key` that was found later, and names the variable or flag that set its value.
+    pub fn add_mistake(&self, mistakes: &mut Mistakes, key: String, problem: String) {
+        let problem = with_origin(problem, self.origins.named(&key));
+        mistakes.add(key, problem);
+    }
 }
 
 impl fmt::Display for Effective {
@@ -43,6 +55,14 @@ impl fmt::Display for WithOrigins<'_> {
         let mut writer = Writer { origins, text: String::new() };
         writer.entries(settings, "", 0)?;
         f.write_str(writer.text.trim_end())
+    }
+}
+
+/// Names the variable or flag that set a wrong value.
+pub(super) fn with_origin(problem: String, origin: Option<&str>) -> String {
+    match origin {
+        Some(origin) => format!("{problem} (set by {origin})"),
+        None => problem,
     }
 }
 
@@ -71,14 +91,13 @@ impl Origins {
 
     /// Notes that `source` changed a part of a value.
     pub(super) fn add(&mut self, path: String, source: &str) {
-        let origin = self.values.entry(path).or_insert_with(|| DEFAULT.to_owned());
-        *origin = format!("{origin} and {source}");
+        let origin = format!("{} and {source}", self.of(&path, false));
+        self.values.insert(path, origin);
     }
 
-    /// The variable or flag that set the value at `path`.
+    /// The variable or flag that set the value at `path`, or the list that contains it.
     pub(super) fn named(&self, path: &str) -> Option<&str> {
-        let origin = self.values.get(path).map(String::as_str);
-        origin.filter(|origin| ![DEFAULT, FILE].contains(origin))
+        Some(self.of(path, false)).filter(|origin| ![DEFAULT, FILE].contains(origin))
     }
 
     pub(super) fn extend(&mut self, other: Self) {

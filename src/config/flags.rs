@@ -82,7 +82,9 @@ impl Flags {
     }
 
     fn listen_addresses(&self) -> impl Iterator<Item = &str> {
-        self.listen_addresses.iter().map(|it| it.trim()).filter(|it| !it.is_empty())
+        // As in a variable, one value may have several addresses.
+        let all = self.listen_addresses.iter().flat_map(|value| value.split(','));
+        all.map(str::trim).filter(|it| !it.is_empty())
     }
 }
 

@@ -163,13 +163,15 @@ const MAX_ADDRESSES: usize = 16;
 
 /// The port of the platform takes precedence, because the platform sends requests to no other port.
 fn listen(s: &mut Section<'_>, port: Option<Port>) -> Read<Vec<SocketAddr>> {
-    let mut listen = s.one_or_more("listen", "0.0.0.0:8085", values::address)?;
+    let mut listen = s.one_or_more("listen", ":8085", values::address)?;
     if listen.len() > MAX_ADDRESSES {
         return Err(s.mistake("listen", format!("has more than {MAX_ADDRESSES} addresses")));
     }
     if let (Some(port), Some(first)) = (port, listen.first_mut()) {
         first.set_port(port.number);
-        s.changed_by("listen", port.source);
+        // The others keep their origin.
+        let key = if listen.len() > 1 { "listen[0]" } else { "listen" };
+        s.changed_by(key, port.source);
     }
     s.show_one_or_more("listen", &listen);
     Ok(listen)
@@ -301,8 +303,10 @@ fn log(s: &mut Section<'_>, of_events: Option<&str>) -> Read<Log> {
     if of_events.is_some() {
         s.default_is_of("level", "LOG_LEVEL");
     }
-    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    let format = s.value("format", "text", values::choice(&formats));
+    let formats =
+        [("text", LogFormat::Text), ("json", LogFormat::Json), ("logfmt", LogFormat::Logfmt)];
+    let format =
+        s.value("format", "text", |text| values::choice(&formats)(&text.to_ascii_lowercase()));
     Ok(Log { level: level?, format: format? })
 }
 

@@ -8,7 +8,7 @@ mod lists;
 
 use super::{
     Mistakes,
-    effective::{DEFAULT, Effective, Origins},
+    effective::{DEFAULT, Effective, Origins, with_origin},
     sources::{self, Table},
     values::{path, without_query_values},
 };
@@ -69,12 +69,8 @@ impl<'r> Section<'r> {
 
     /// Like [`mistake`](Self::mistake), with the variable or flag.
     fn mistake_at(&mut self, key: &str, origin: Option<&str>, problem: &str) -> Recorded {
-        let problem = match origin {
-            Some(origin) => format!("{problem} (set by {origin})"),
-            None => problem.to_owned(),
-        };
         let key = self.path_of(key);
-        self.mistakes.add(key, problem);
+        self.mistakes.add(key, with_origin(problem.to_owned(), origin));
         Recorded
     }
 

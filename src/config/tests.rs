@@ -128,7 +128,7 @@ external_exporters:
 #[test]
 fn without_settings_the_defaults_apply() {
     let (config, _) = load_file(None, &[]).unwrap();
-    assert_eq!(config.listen[0].to_string(), "0.0.0.0:8085");
+    assert_eq!(config.listen[0].to_string(), "[::]:8085");
     assert_eq!(config.base_url.as_str(), "http://localhost:8085");
     assert_eq!(database_url(&config), "sqlite://scrapebroker.db");
     assert_eq!(config.shutdown_grace, Duration::from_secs(15));
@@ -155,7 +155,7 @@ fn an_empty_file_and_keys_without_a_value_change_nothing() {
 #[test]
 fn a_file_can_set_all_keys() {
     let (config, _) = load(WHOLE, &[]).unwrap();
-    assert_eq!(config.listen[0].to_string(), "0.0.0.0:9000");
+    assert_eq!(config.listen[0].to_string(), "[::]:9000");
     assert_eq!(config.base_url.as_str(), "https://metrics.example.com");
     assert_eq!(config.health_listen.unwrap().to_string(), "127.0.0.1:9001");
     assert_eq!(config.log.level, "info,scrapebroker=debug");

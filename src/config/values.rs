@@ -29,10 +29,10 @@ fn quoted(text: &str) -> String {
     format!("`{shown}`")
 }
 
-/// Parses `0.0.0.0:8085`, `[::]:8085`, `:8085` for all IPv4 addresses, or a name that is resolved
-/// now, as in `localhost:8085`.
+/// Parses `0.0.0.0:8085`, `[::]:8085` or `:8085` for all IPv4 and IPv6 addresses, or a name that is
+/// resolved now, as in `localhost:8085`.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
     if let Ok(address) = full.parse() {
         return Ok(address);
     }

@@ -128,10 +128,15 @@ fn tls(s: &mut Section<'_>, folder: &Path) -> Read<Option<WebTlsSettings>> {
     let client_auth = auth.unwrap_or(ClientAuth::NoClientCert);
     match (&client_ca, client_auth) {
         (Some(_), ClientAuth::NoClientCert) => {
-            s.mistake("client_auth_type", "is missing, and client_ca is set");
+            let what = if auth.is_some() { "is NoClientCert" } else { "is missing" };
+            let remedy =
+                "set RequireAndVerifyClientCert or VerifyClientCertIfGiven, or remove client_ca";
+            s.mistake("client_auth_type", format!("{what}, and client_ca is set; {remedy}"));
         }
         (None, auth) if auth.verifies() => {
-            s.mistake("client_ca", "is missing: client_auth_type requires it");
+            let problem =
+                "is missing: client_auth_type requires it; set client_ca_file, or another type";
+            s.mistake("client_ca", problem);
         }
         _ => {}
     }

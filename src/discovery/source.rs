@@ -2,7 +2,8 @@
 
 use super::{Settings, report::Reporter};
 use futures_util::future::LocalBoxFuture;
-use tokio::sync::watch;
+use std::{path::Path, sync::Arc};
+use tokio::sync::{mpsc, oneshot};
 
 /// A source of routes.
 pub trait RouteSource {
@@ -10,6 +11,11 @@ pub trait RouteSource {
     fn name(&self) -> String;
 
     fn kind(&self) -> SourceKind;
+
+    /// The file that the source reads, if it is one. It serves the requests of a reload.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
 
     /// Reports routes until it is dropped. Runs where `tokio::task::spawn_local` works.
     fn run(self: Box<Self>, context: SourceContext) -> LocalBoxFuture<'static, ()>;
@@ -45,21 +51,42 @@ pub enum Reporting {
 pub struct SourceContext {
     pub(super) settings: Settings,
     pub(super) reporter: Reporter,
-    /// Changes on SIGHUP.
-    pub(super) reload: watch::Receiver<()>,
+    pub(super) reload: mpsc::Receiver<ReloadRequest>,
 }
 
-/// Requests sources to read files again, even if these have not changed.
+/// Requests the route file to be read again, even if it has not changed.
 #[derive(Clone, Debug, Default)]
-pub struct Reload(watch::Sender<()>);
+pub struct Reload {
+    file: Option<(Arc<Path>, mpsc::Sender<ReloadRequest>)>,
+}
+
+/// Receives the outcome of a reload.
+pub(super) type ReloadRequest = oneshot::Sender<Result<(), String>>;
+
+/// Maximum number of queued requests.
+const MAX_REQUESTS: usize = 16;
 
 impl Reload {
-    /// Requests a reload, which happens soon after.
-    pub fn trigger(&self) {
-        self.0.send_replace(());
+    /// The requests that a source receives, which reads `path` if it is a file.
+    pub(super) fn requests_of(&mut self, path: Option<&Path>) -> mpsc::Receiver<ReloadRequest> {
+        let (sender, requests) = mpsc::channel(MAX_REQUESTS);
+        if let Some(path) = path {
+            self.file = Some((path.into(), sender));
+        }
+        requests
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<()> {
-        self.0.subscribe()
+    /// The route file, and a reload of it. The error of the reload is one line, which the log
+    /// contains too.
+    pub fn file(&self) -> Option<(&Path, impl Future<Output = Result<(), String>> + Send + use<>)> {
+        let (path, sender) = self.file.as_ref()?;
+        let sender = sender.clone();
+        let reload = async move {
+            let ended = || "the program stops".to_owned();
+            let (request, outcome) = oneshot::channel();
+            sender.send(request).await.map_err(|_| ended())?;
+            outcome.await.unwrap_or_else(|_| Err(ended()))
+        };
+        Some((path, reload))
     }
 }

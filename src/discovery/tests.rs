@@ -161,8 +161,12 @@ async fn a_reload_reads_a_file_with_unchanged_metadata() {
         until(|| failed() == 2).await;
         sleep(Duration::from_secs(60)).await;
         assert_eq!(failed(), 2);
-        discovery.reload.trigger();
+        let reload = async || discovery.reload.file().unwrap().1.await;
+        assert!(reload().await.unwrap_err().contains("is not"), "{:?}", reload().await);
         until(|| failed() > 2).await;
+        fs::write(&path, document(&["a"])).unwrap();
+        assert_eq!(reload().await, Ok(()));
+        until(|| apps(&discovery.table) == ["a"]).await;
         shutdown.cancel();
     };
     LocalSet::new().run_until(script).await;

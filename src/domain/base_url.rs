@@ -15,6 +15,14 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
+    /// `http://localhost` or `https://localhost`, and a port.
+    pub fn of_localhost(is_https: bool, port: u16) -> Self {
+        let scheme = if is_https { "https" } else { "http" };
+        let host = "localhost".to_owned();
+        let text = format!("{scheme}://{host}:{port}");
+        Self { text, is_https, host, port: Some(port), path: String::new() }
+    }
+
     /// `http://` and an address.
     pub fn of_address(address: SocketAddr) -> Self {
         let host = match address {

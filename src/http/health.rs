@@ -17,18 +17,22 @@ pub struct Health {
 
 /// Adds `/-/healthy`, its other names, and `/-/ready`. Requires [`Health`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(read_only("/-/healthy", healthy))
-        .service(read_only("/-/ready", ready))
-        // Names that exporters and platforms use.
-        .service(read_only("/health", healthy))
-        .service(read_only("/healthz", healthy));
+    configure_liveness(config);
+    config.service(read_only("/-/ready", ready));
 }
 
-/// Configures the listener for load balancers. It responds with readiness on any path, like
+/// Adds `/-/healthy`, and the names of it that exporters and platforms use.
+pub fn configure_liveness(config: &mut web::ServiceConfig) {
+    for path in ["/-/healthy", "/health", "/healthz"] {
+        config.service(read_only(path, healthy));
+    }
+}
+
+/// Configures the listener for load balancers. It responds with readiness on every other path, like
 /// promfetcher.
 pub fn configure_health(config: &mut web::ServiceConfig) {
-    config.service(read_only("/-/healthy", healthy)).default_service(web::route().to(ready));
+    configure_liveness(config);
+    config.default_service(web::route().to(ready));
 }
 
 async fn healthy(health: web::Data<Health>) -> HttpResponse {

@@ -1,5 +1,6 @@
 //! Log levels and formats.
 
+use super::logfmt::Logfmt;
 use std::io::{self, IsTerminal};
 use tracing::Subscriber;
 use tracing_subscriber::{
@@ -34,6 +35,8 @@ pub enum Format {
     Text,
     /// For programs: one JSON object per line.
     Json,
+    /// For both: keys and values in one line.
+    Logfmt,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,8 @@ where
         Format::Json => {
             lines.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
         }
+        // Without colors, which would be part of the values.
+        Format::Logfmt => lines.with_ansi(false).event_format(Logfmt).fmt_fields(Logfmt).boxed(),
     };
     Ok(tracing_subscriber::registry().with(filter).with(lines))
 }

@@ -75,6 +75,26 @@ fn a_text_line_has_the_same_fields() {
 }
 
 #[test]
+fn a_logfmt_line_has_the_keys_of_exporters_and_quotes_values_where_necessary() {
+    let (lines, _guard) = capture("info", Format::Logfmt);
+    events();
+    let text = lines.text();
+    let (time, rest) = text.split_once(' ').unwrap();
+    assert!(time.starts_with("ts=") && time.ends_with('Z'), "{text}");
+    let target = module_path!();
+    let expected =
+        format!("level=info target={target} msg=\"a table\\nof routes\" routes=3 request_id=42\n");
+    assert_eq!(rest, expected);
+
+    let (lines, _guard) = capture("info", Format::Logfmt);
+    let error = io::Error::other("it's \"wrong\"");
+    tracing::warn!(plain = "a-b/c:1", empty = "", pair = "a=b", quote = "\u{1b}[1m\"", %error, flag = true, none = None::<u8>, "plain");
+    let expected = "level=warn target=scrapebroker::telemetry::tests msg=plain plain=a-b/c:1 empty=\"\" \
+                    pair=\"a=b\" quote=\"\\u001b[1m\\\"\" error=\"it's \\\"wrong\\\"\" flag=true\n";
+    assert_eq!(lines.text().split_once(' ').unwrap().1, expected);
+}
+
+#[test]
 fn the_level_can_be_set_per_module() {
     let (lines, guard) = capture("warn,scrapebroker::http=debug", Format::Text);
     events();

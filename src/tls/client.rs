@@ -1,10 +1,14 @@
 //! Client certificate and trusted CAs for connections to servers.
 
-use super::{HandshakeError, Pem, TlsError, pem::Identity, provider};
+use super::{
+    HandshakeError, Pem, TlsError,
+    pem::Identity,
+    provider,
+    signature_checks::{SignatureChecks, forward_signature_checks},
+};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    ClientConfig, Error, RootCertStore,
+    client::danger::{ServerCertVerified, ServerCertVerifier},
     pki_types::{CertificateDer, ServerName, UnixTime},
     sign::SingleCertAndKey,
 };
@@ -34,7 +38,7 @@ impl ClientSettings {
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError { key: "tls".to_owned(), problem: error.to_string() })?;
         let builder = if self.skip_verify {
-            let any = AnyCertificate(Arc::clone(&provider));
+            let any = AnyServer(SignatureChecks(Arc::clone(&provider)));
             builder.dangerous().with_custom_certificate_verifier(Arc::new(any))
         } else {
             builder.with_root_certificates(self.roots()?)
@@ -84,9 +88,9 @@ pub async fn connect(
 /// Accepts any certificate, for `backends.skip_verify`. The peer must still prove that it has the
 /// key.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+struct AnyServer(SignatureChecks);
 
-impl ServerCertVerifier for AnyCertificate {
+impl ServerCertVerifier for AnyServer {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -98,25 +102,5 @@ impl ServerCertVerifier for AnyCertificate {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    forward_signature_checks!(self => self.0);
 }

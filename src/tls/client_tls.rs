@@ -3,7 +3,7 @@
 //! A platform gives each instance a certificate with its own name. The caller passes the expected
 //! name for each connection; this module has the trusted CAs and the client certificate.
 
-use super::{ClientSettings, Reloader, TlsError};
+use super::{CertificateFiles, ClientSettings, TlsError, certificate_files::fingerprints};
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use std::sync::Arc;
@@ -37,14 +37,13 @@ impl ClientTls {
     ///
     /// # Errors
     /// The first certificate or key that cannot be used.
-    pub fn open(settings: ClientSettings) -> Result<(Self, Reloader), TlsError> {
+    pub fn open(settings: ClientSettings) -> Result<(Self, CertificateFiles), TlsError> {
         let pems = settings.pems();
-        let seen = Reloader::fingerprints(&pems);
+        let first = fingerprints(&pems);
         let current = Arc::new(ArcSwap::from_pointee(ClientConfigs::read(&settings, 0)?));
         let backends = Self { settings: Arc::new(settings), current };
         let own = backends.clone();
-        let reloader = Reloader::new("backends", pems, seen, move || own.reload());
-        Ok((backends, reloader))
+        Ok((backends, CertificateFiles::new(pems, first, move || own.reload())))
     }
 
     /// The current certificates.

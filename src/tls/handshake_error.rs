@@ -32,6 +32,47 @@ impl HandshakeError {
     }
 }
 
+/// A failed TLS handshake with a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientHandshakeError {
+    /// One of [`REASONS`](Self::REASONS).
+    pub reason: &'static str,
+    /// Explanation for humans.
+    pub text: String,
+}
+
+const CLOSED: &str = "closed";
+const CLIENT_CERTIFICATE: &str = "client_certificate";
+const INCOMPATIBLE: &str = "incompatible";
+const ALERT: &str = "alert";
+const OTHER: &str = "other";
+
+impl ClientHandshakeError {
+    pub const REASONS: [&'static str; 5] = [CLOSED, CLIENT_CERTIFICATE, INCOMPATIBLE, ALERT, OTHER];
+}
+
+impl From<&io::Error> for ClientHandshakeError {
+    fn from(error: &io::Error) -> Self {
+        let reason = match tls_error(error) {
+            None => CLOSED,
+            Some(Error::NoCertificatesPresented | Error::InvalidCertificate(_)) => {
+                CLIENT_CERTIFICATE
+            }
+            Some(Error::PeerIncompatible(_)) => INCOMPATIBLE,
+            Some(Error::AlertReceived(_)) => ALERT,
+            Some(_) => OTHER,
+        };
+        let text = match tls_error(error) {
+            // Clients reject the certificate of a server, usually because its CA is not trusted.
+            Some(Error::AlertReceived(alert)) => {
+                format!("the client rejected the handshake ({alert:?})")
+            }
+            _ => HandshakeError::new(error).text,
+        };
+        Self { reason, text }
+    }
+}
+
 fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }

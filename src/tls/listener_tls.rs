@@ -3,11 +3,13 @@
 //! The server uses one configuration until it stops, so the certificate and the client CAs are
 //! looked up at each handshake.
 
-use super::{CurrentAcceptor, Pem, Reloader, TlsError, pem::Identity, provider};
+use super::{
+    CertificateFiles, CurrentAcceptor, Pem, TlsError, certificate_files::fingerprints,
+    pem::Identity, provider, signature_checks::forward_signature_checks,
+};
 use arc_swap::ArcSwap;
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
-    client::danger::HandshakeSignatureValid,
+    DistinguishedName, Error, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, UnixTime},
     server::{
         ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
@@ -64,17 +66,16 @@ impl ListenerTls {
     ///
     /// # Errors
     /// The first certificate or key that cannot be used.
-    pub fn open(settings: ListenerSettings) -> Result<(Self, Reloader), TlsError> {
+    pub fn open(settings: ListenerSettings) -> Result<(Self, CertificateFiles), TlsError> {
         let pems = [settings.cert.clone(), settings.key.clone()];
         let pems: Vec<_> = pems.into_iter().chain(settings.client_ca.clone()).collect();
-        let seen = Reloader::fingerprints(&pems);
+        let first = fingerprints(&pems);
         let certified = Arc::new(ArcSwap::from_pointee(settings.certified()?));
         let verifier =
             settings.verifier()?.map(|verifier| Arc::new(ArcSwap::from_pointee(verifier)));
         let listener = Self { settings: Arc::new(settings), certified, verifier };
         let own = listener.clone();
-        let reloader = Reloader::new("tls", pems, seen, move || own.reload());
-        Ok((listener, reloader))
+        Ok((listener, CertificateFiles::new(pems, first, move || own.reload())))
     }
 
     fn reload(&self) -> Result<(), TlsError> {
@@ -171,25 +172,5 @@ impl ClientCertVerifier for CurrentVerifier {
         self.current().verify_client_cert(end_entity, intermediates, now)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.current().verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.current().verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.current().supported_verify_schemes()
-    }
+    forward_signature_checks!(self => self.current());
 }

@@ -1,7 +1,6 @@
 use super::*;
 use rcgen::{CertificateParams, KeyPair};
-use std::{fs, path::Path, time::Duration};
-use tokio_util::sync::CancellationToken;
+use std::{fs, path::Path};
 
 struct TestIdentity {
     cert: String,
@@ -73,55 +72,23 @@ fn each_invalid_certificate_is_reported_with_its_key() {
     assert_eq!(error, "backends.ca: there is no certificate in it");
 }
 
-/// Advances the paused clock so that the reloader checks the files this many times.
-async fn wait_for_checks(times: u32) {
-    for _ in 0..times * 4 {
-        tokio::time::advance(Duration::from_millis(250)).await;
-        // Files are read on other threads, in real time.
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-            std::thread::sleep(Duration::from_micros(500));
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn changed_files_are_reloaded_and_invalid_ones_are_ignored() {
+#[test]
+fn files_are_applied_again_and_invalid_ones_are_not() {
     let dir = tempfile::tempdir().unwrap();
     write(&self_signed("a"), dir.path());
-    let (backends, reloader) = ClientTls::open(settings(dir.path())).unwrap();
-    let shutdown = CancellationToken::new();
-    let task = tokio::spawn(reloader.clone().run(shutdown.clone()));
+    let (backends, files) = ClientTls::open(settings(dir.path())).unwrap();
     let generation = || backends.current().generation;
-
-    let reaches = async |expected: u64| {
-        for _ in 0..200 {
-            if generation() == expected {
-                return;
-            }
-            wait_for_checks(1).await;
-        }
-        panic!("generation {} instead of {expected}", generation());
-    };
-
-    wait_for_checks(5).await;
-    assert_eq!(generation(), 0, "nothing has changed");
+    assert_eq!(files.paths(), [dir.path().join("cert"), dir.path().join("key")]);
+    assert_eq!(files.fingerprints(), files.first());
     write(&self_signed("b"), dir.path());
-    reaches(1).await;
-    fs::write(dir.path().join("cert"), "broken").unwrap();
-    wait_for_checks(5).await;
-    assert_eq!(generation(), 1, "the previous ones are kept");
-    fs::remove_file(dir.path().join("cert")).unwrap();
-    wait_for_checks(5).await;
+    assert_ne!(files.fingerprints(), files.first());
+    files.apply().unwrap();
     assert_eq!(generation(), 1);
-    write(&self_signed("c"), dir.path());
-    reaches(2).await;
-    reloader.trigger();
-    // A trigger reloads the certificates even if they have not changed.
-    reaches(3).await;
-
-    shutdown.cancel();
-    task.await.unwrap();
+    fs::write(dir.path().join("cert"), "broken").unwrap();
+    assert_eq!(files.apply().unwrap_err().key, "backends.cert_file");
+    fs::remove_file(dir.path().join("cert")).unwrap();
+    assert!(files.fingerprints()[0].is_err() && files.apply().is_err());
+    assert_eq!(generation(), 1, "the previous ones are kept");
 }
 
 #[test]

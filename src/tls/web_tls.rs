@@ -8,9 +8,9 @@ mod go_names;
 
 pub use go_names::{CipherSuite, ClientAuth, Curve, TlsVersion};
 
-use super::{Alpn, Pem, TlsError, pem::Identity, provider};
+use super::{Alpn, Pem, TlsError, pem::Identity, provider, signature_checks::SignatureChecks};
 use arc_swap::ArcSwap;
-use client_certificates::{AnyCertificate, NamedClient};
+use client_certificates::{AnyClient, NamedClient};
 use rustls::{
     Error, RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::CryptoProvider,
@@ -187,9 +187,9 @@ impl WebTlsSettings {
                     if auth.is_required() { builder } else { builder.allow_unauthenticated() };
                 builder.build().map_err(|error| ca.error(error.to_string()))?
             }
-            (_, auth) => Arc::new(AnyCertificate {
+            (_, auth) => Arc::new(AnyClient {
                 is_required: auth.is_required(),
-                provider: Arc::clone(provider),
+                checks: SignatureChecks(Arc::clone(provider)),
             }),
         };
         Ok(Some(match self.client_allowed_sans.is_empty() {

@@ -303,9 +303,11 @@ async fn certificates_are_reloaded_and_invalid_ones_are_ignored() {
     })
     .await;
 
+    let failed = async || failed_reloads(&app.get("/metrics").await, "backends");
+    let before = failed().await;
     backends.files.write("ca", "broken");
     backends.files.write("key", "broken");
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    eventually(async || (failed().await > before).then_some(())).await;
     assert_eq!(answers().await, "1/2", "the previous certificates stay in use");
 
     // A kept connection was verified with an authority that is no longer trusted.

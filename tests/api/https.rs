@@ -193,12 +193,17 @@ async fn a_new_certificate_is_loaded_and_an_invalid_one_is_ignored() {
     eventually(async || connect(listener.app.address, &of_next).await.ok()).await;
 
     // First the certificate does not match the key, then both files are invalid.
+    let failed = async || {
+        let own = get(listener.app.address, &of_next, "/metrics").await.unwrap();
+        failed_reloads(&own, "tls")
+    };
+    let before = failed().await;
     listener.files.write("cert", &listener.authority.issue("localhost").cert);
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(connect(listener.app.address, &of_next).await.is_ok());
+    eventually(async || (failed().await > before).then_some(())).await;
+    let before = failed().await;
     listener.files.write("cert", "broken");
     listener.files.write("key", "");
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    eventually(async || (failed().await > before).then_some(())).await;
     assert!(connect(listener.app.address, &of_next).await.is_ok());
 
     listener.files.write_identity(&listener.authority.issue("localhost"));
@@ -237,13 +242,85 @@ async fn hanging_handshakes_time_out_and_do_not_affect_other_clients() {
         // The connection is closed or reset; otherwise the test would hang.
         let _ = stream.read(&mut [0; 64]).await;
     }
-    // This client does not use TLS.
-    let mut plain = TcpStream::connect(address).await.unwrap();
-    plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-    let mut raw = Vec::new();
-    let _ = plain.read_to_end(&mut raw).await;
-    assert!(!raw.starts_with(b"HTTP"), "{raw:?}");
     assert_eq!(healthy().await, 200);
+}
+
+/// What the listener answers to `bytes`, sent without TLS.
+async fn answer_to(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(bytes).await.unwrap();
+    let mut raw = Vec::new();
+    // Unknown protocols are not answered.
+    let _ = plain.read_to_end(&mut raw).await;
+    raw
+}
+
+#[actix_web::test]
+async fn failed_handshakes_are_counted_by_reason_and_logged() {
+    let (authority, files) = (Authority::new("scrapebroker"), Files::create());
+    files.write_identity(&authority.issue("localhost"));
+    files.write("clients", &authority.pem);
+    let server = Server::start(&[
+        ("SCRAPEBROKER__TLS__CERT_FILE", files.path("cert")),
+        ("SCRAPEBROKER__TLS__KEY_FILE", files.path("key")),
+        ("SCRAPEBROKER__TLS__CLIENT_CA_FILE", files.path("clients")),
+        ("SCRAPEBROKER__TLS__HANDSHAKE_TIMEOUT", "1s".to_owned()),
+    ]);
+    let address = server.address();
+    let identity = authority.issue("prometheus");
+    let good = client(&authority, Some(&identity), &[], BOTH);
+    let failed = async |reason: &str| {
+        let own = get(address, &good, "/metrics").await.unwrap();
+        let name = format!("scrapebroker_tls_handshakes_failed_total{{reason=\"{reason}\"}} ");
+        own.lines(&name)[0].strip_prefix(&name).unwrap().parse::<u64>().unwrap()
+    };
+    let reasons = [
+        "timeout",
+        "plain_http",
+        "not_tls",
+        "closed",
+        "client_certificate",
+        "incompatible",
+        "alert",
+        "other",
+    ];
+    for reason in reasons {
+        assert_eq!(failed(reason).await, 0, "{reason}");
+    }
+    // A check of a load balancer is no handshake.
+    drop(TcpStream::connect(address).await.unwrap());
+
+    let long = format!("POST / HTTP/1.1\r\nHost: x\r\n\r\n{}", "x".repeat(32 << 10));
+    for request in ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &long] {
+        let answer = parse_response(&answer_to(address, request.as_bytes()).await);
+        let text = "Client sent an HTTP request to an HTTPS server.\n";
+        assert_eq!((answer.status, &*answer.text()), (400, text));
+    }
+    assert_eq!(answer_to(address, b"\x00\x01").await, b"");
+    // A handshake that ends, and one that does not go on.
+    let mut partial = TcpStream::connect(address).await.unwrap();
+    partial.write_all(&[22, 3, 1]).await.unwrap();
+    drop(partial);
+    assert_eq!(answer_to(address, &[22, 3, 1]).await, b"");
+    assert_eq!(answer_to(address, b"").await, b"");
+    // A client without a certificate, and one that does not trust the server.
+    let anonymous = client(&authority, None, &[], BOTH);
+    let _ = get(address, &anonymous, "/").await.unwrap_err();
+    let suspicious = client(&Authority::new("other"), Some(&identity), &[], BOTH);
+    let _ = get(address, &suspicious, "/").await.unwrap_err();
+    for (reason, count) in [
+        ("plain_http", 2),
+        ("not_tls", 1),
+        ("closed", 1),
+        ("timeout", 2),
+        ("client_certificate", 1),
+        ("alert", 1),
+        ("other", 0),
+    ] {
+        eventually(async || (failed(reason).await == count).then_some(())).await;
+    }
+    let line = server.logs("tls handshake with a client failed");
+    assert!(line.contains(" peer=127.0.0.1:") && line.contains("reason=\"plain_http\""), "{line}");
 }
 
 #[actix_web::test]
@@ -382,8 +459,8 @@ fn sighup_reloads_certificates_and_logs_the_result() {
     server.logs("certificates reloaded section=\"tls\"");
     files.write("key", &authority.issue("localhost").key);
     server.send_sighup();
-    let line = server.logs("certificate reload failed; keeping the previous ones section=\"tls\"");
-    assert!(line.contains(" error=tls.key_file: "), "{line}");
+    let line = server.logs("files not reloaded; keeping the previous content section=\"tls\"");
+    assert!(line.contains(" error=\"tls.key_file: "), "{line}");
     files.write_identity(&authority.issue("localhost"));
     server.logs("certificates reloaded section=\"tls\"");
 }

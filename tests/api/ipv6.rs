@@ -192,3 +192,78 @@ async fn ipv6_hosts_of_tsuru_apps_are_accepted_in_every_notation() {
         "{hosts:?}"
     );
 }
+
+#[actix_web::test]
+async fn a_listener_of_both_protocols_knows_clients_by_their_own_address() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let replica = Instance::start(|_| Reply::metrics("up 1\n")).await;
+    let routes = RouteFile::of_app([&instance]);
+    let pools =
+        json!([{"name": "p", "locators": [{"static": [format!("http://{}", replica.address)]}]}]);
+    let listen = ":0".to_owned();
+    let app = spawn_app(&[
+        routes.setting(),
+        ("LISTEN", listen.clone()),
+        ("HEALTH_LISTEN", listen.clone()),
+        ("QUERY__LISTEN", listen.clone()),
+        ("QUERY__POOLS", pools.to_string()),
+        ("EVENTS__LISTEN", listen),
+        // A trusted proxy is recognized by its IPv4 address.
+        ("EVENTS__TRUSTED_PROXIES", json!(["127.0.0.1"]).to_string()),
+    ])
+    .await;
+    let at = |host: &str, address: SocketAddr| -> SocketAddr {
+        format!("{host}:{}", address.port()).parse().unwrap()
+    };
+    eventually(async || {
+        let url = format!("http://{}/-/ready", at("127.0.0.1", app.health_address.unwrap()));
+        (send("GET", &url, &[], None).await.status == 200).then_some(())
+    })
+    .await;
+    for (host, client) in [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")] {
+        let url = format!("http://{}/v1/apps/app-guid/metrics", at(host, app.address));
+        assert_eq!(send("GET", &url, &[], None).await.status, 200, "{host}");
+        let seen = instance.requests().last().unwrap().headers["x-forwarded-for"].clone();
+        assert_eq!(seen, client);
+    }
+    // Wrong passwords over IPv4 do not throttle IPv6 clients.
+    let wrong = basic(USER, "wrong");
+    let login = async |host: &str| {
+        let url = format!("http://{}/routes", at(host, app.address));
+        send("GET", &url, &[("Authorization", &wrong)], None).await.status
+    };
+    while login("127.0.0.1").await != 429 {}
+    assert_eq!(login("[::1]").await, 401);
+
+    // The scraper of events is known by its address, and the kernel's list of sockets shows that it
+    // has read a response.
+    let events = app.events_address.unwrap();
+    let operator = basic(USER, PASSWORD);
+    let scrapers = async || {
+        let url = format!("http://{}/v1/events", at("127.0.0.1", app.address));
+        send("GET", &url, &[("Authorization", &operator)], None).await.json()
+    };
+    for (host, headers, name) in [
+        ("127.0.0.1", &[][..], "127.0.0.1"),
+        ("[::1]", &[], "::1"),
+        ("127.0.0.1", &[("X-Forwarded-For", "192.0.2.7")], "192.0.2.7"),
+        // It is no trusted proxy.
+        ("[::1]", &[("X-Forwarded-For", "192.0.2.8")], "::1"),
+    ] {
+        let scrape = async || {
+            let url = format!("http://{}/metrics", at(host, events));
+            send("GET", &url, headers, None).await
+        };
+        assert_eq!(scrape().await.status, 200);
+        let post = format!("http://{}/event?value=7", at(host, events));
+        assert_eq!(send("POST", &post, &[], None).await.status, 200);
+        eventually(async || {
+            assert_eq!(scrape().await.status, 200);
+            let all = scrapers().await;
+            let all = all["scrapers"].as_array().unwrap();
+            let own = all.iter().find(|it| it["name"] == name)?;
+            (own["pending"] == 0).then_some(())
+        })
+        .await;
+    }
+}

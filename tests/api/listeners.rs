@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
 };
-use support::{Response, send};
+use support::{Response, eventually, send};
 
 /// A free port of all addresses.
 fn shared_port() -> u16 {
@@ -54,9 +54,21 @@ async fn ipv4_and_ipv6_wildcards_share_a_port() {
 #[actix_web::test]
 async fn a_wildcard_ipv6_address_alone_serves_ipv4_too() {
     let folder = tempfile::tempdir().unwrap();
-    let server = start(folder.path(), &[("SCRAPEBROKER__LISTEN", "[::]:0")], &[]);
-    let address = SocketAddr::from(([127, 0, 0, 1], server.address.port()));
-    assert_eq!(get(address, "/-/healthy").await.status, 200);
+    for listen in ["[::]:0", ":0"] {
+        let server = start(folder.path(), &[("SCRAPEBROKER__LISTEN", listen)], &[]);
+        for host in ["127.0.0.1", "[::1]"] {
+            let address = format!("{host}:{}", server.address.port()).parse().unwrap();
+            assert_eq!(get(address, "/nothing").await.status, 404, "{host}");
+        }
+        // The log has the IPv4 address of an IPv4 client, not the IPv6 form of it.
+        eventually(async || {
+            let log = server.log_text();
+            let has = |peer: &str| log.contains(&format!("\"peer\":\"{peer}:"));
+            (has("127.0.0.1") && has("[::1]")).then_some(())
+        })
+        .await;
+        assert!(!server.log_text().contains("ffff"), "{}", server.log_text());
+    }
 }
 
 #[actix_web::test]

@@ -102,6 +102,9 @@ async fn the_start_logs_one_line_and_warnings() {
     let line = lines.last().unwrap();
     assert_eq!(field(line, "version"), env!("CARGO_PKG_VERSION"));
     assert!(field(line, "commit").chars().all(|c| c.is_ascii_alphanumeric()), "{line}");
+    for (name, value) in [("tls", "false"), ("http2", "false"), ("users", "0")] {
+        assert_eq!(field(line, name), value);
+    }
     assert_eq!(field(line, "configuration"), "settings.yml");
     assert_eq!(field(line, "database"), "sqlite://my.db");
     assert!(field(line, "address").starts_with("0.0.0.0:"), "{line}");

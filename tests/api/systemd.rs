@@ -35,7 +35,13 @@ async fn systemd_is_notified_of_start_reload_and_stop() {
     let reloading = notifications.next();
     let micros = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
     assert!(micros.parse::<u64>().unwrap() > 0, "{reloading}");
-    assert_eq!(notifications.next(), "READY=1");
+    assert_eq!(notifications.next(), "READY=1\nSTATUS=reload succeeded");
+    // The status of a failed reload follows when its outcome is known.
+    std::fs::write(folder.path().join("broker-catalog.json"), "{").unwrap();
+    server.signal("HUP");
+    assert!(notifications.next().starts_with("RELOADING=1\n"));
+    let failed = "READY=1\nSTATUS=reload failed: broker.catalog; the previous content is in use";
+    assert_eq!(notifications.next(), failed);
     server.signal("TERM");
     assert_eq!(notifications.next(), "STOPPING=1\nSTATUS=0 requests in progress");
     assert_eq!(server.exit_code().await, Some(0));
@@ -89,6 +95,9 @@ async fn a_socket_of_systemd_replaces_the_addresses() {
     let passed = socket.try_clone().unwrap();
     let mut server = start_with_socket(folder.path(), passed.into(), PASSED).listening();
     assert_eq!(server.address, address);
+    let page = send("GET", &format!("http://{address}/doc"), &[], None).await.text();
+    assert!(page.contains(&format!("http://localhost:{}", address.port())), "{page}");
+    assert!(!page.contains("localhost:8085"), "{page}");
     let answer = send("GET", &format!("http://{address}/-/healthy"), &[], None).await;
     assert_eq!(answer.text(), "healthy\n");
     server.signal("TERM");

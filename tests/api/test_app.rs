@@ -151,3 +151,11 @@ impl TestApp {
         self.stop.send(stop).unwrap();
     }
 }
+
+/// How often the files of a section could not be applied, from the own metrics.
+pub(crate) fn failed_reloads(own: &Response, section: &str) -> u64 {
+    let name =
+        format!("scrapebroker_file_reloads_total{{section=\"{section}\",outcome=\"failed\"}} ");
+    let lines = own.lines(&name);
+    lines[0].strip_prefix(&name).unwrap().parse().unwrap()
+}

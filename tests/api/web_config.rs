@@ -227,7 +227,8 @@ async fn a_changed_file_is_applied_and_a_broken_one_is_not() {
     let status = async |user: &str, password: &str| as_user(&app, "/metrics", user, password).await;
     assert_eq!(status("alice", "wonderland").await.status, 200);
     let reloads = |metrics: &Response, outcome: &str| {
-        let name = format!("scrapebroker_web_config_reloads_total{{outcome=\"{outcome}\"}} ");
+        let section = "section=\"web_config_file\"";
+        let name = format!("scrapebroker_file_reloads_total{{{section},outcome=\"{outcome}\"}} ");
         metrics.lines(&name)[0].strip_prefix(&name).unwrap().parse::<u64>().unwrap()
     };
     for broken in [
@@ -243,7 +244,7 @@ async fn a_changed_file_is_applied_and_a_broken_one_is_not() {
             (reloads(&metrics, "failed") > before).then_some(metrics)
         });
         let metrics = metrics.await;
-        let last = "scrapebroker_web_config_last_reload_successful 0";
+        let last = "scrapebroker_file_last_reload_successful{section=\"web_config_file\"} 0";
         assert_eq!(metrics.lines(last), [last]);
     }
     files.write("web.yml", &users(&[("carol", "christmas")]));
@@ -251,7 +252,7 @@ async fn a_changed_file_is_applied_and_a_broken_one_is_not() {
         let metrics = status("carol", "christmas").await;
         (metrics.status == 200).then_some(metrics)
     });
-    let last = "scrapebroker_web_config_last_reload_successful 1";
+    let last = "scrapebroker_file_last_reload_successful{section=\"web_config_file\"} 1";
     assert_eq!(metrics.await.lines(last), [last]);
     assert_eq!(status("alice", "wonderland").await.status, 401);
 }
@@ -422,4 +423,43 @@ async fn a_broken_file_stops_the_start_with_all_mistakes() {
     ] {
         assert!(log.contains(part), "{part} in {log}");
     }
+}
+
+#[actix_web::test]
+async fn the_log_says_what_is_in_force_and_warns_when_the_last_user_is_removed() {
+    let files = Files::create();
+    let limit = "rate_limit: { interval: 1ms, burst: 1000 }\n";
+    files.write("web.yml", &format!("{}{limit}", users(&[("alice", "wonderland")])));
+    let web_file = files.path("web.yml");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("SCRAPEBROKER__WEB_CONFIG_FILE", &*web_file)];
+    let server = Server::start_with(folder.path(), &settings);
+    let line = async |message: &str, part: &str| {
+        eventually(async || {
+            let log = server.log_text();
+            let is_it =
+                |line: &&str| line.contains(&format!("\"{message}\"")) && line.contains(part);
+            log.lines().find(is_it).map(str::to_owned)
+        })
+        .await
+    };
+    for field in ["\"users\":1", "\"tls\":false", "\"rate_limit\":\"1000 at once, 1 per 1ms\""] {
+        line("listening", field).await;
+    }
+    assert!(!server.log_text().contains("any client that reaches it"), "{}", server.log_text());
+    // All mistakes are in one line.
+    files.write("web.yml", "basic_auth_users: { alice: hunter2 }\nburst: 1\n");
+    let failed = line("files not reloaded; keeping the previous content", "web_config_file").await;
+    let both = failed.contains("basic_auth_users.alice: is not a bcrypt hash")
+        && failed.contains("; burst: is unknown");
+    assert!(both && !failed.contains("hunter2"), "{failed}");
+    std::fs::remove_file(&web_file).unwrap();
+    let cause = format!("cannot read the web configuration file {web_file}: No such file");
+    line("files not reloaded; keeping the previous content", &cause).await;
+
+    files.write("web.yml", limit);
+    line("web configuration applied", "\"users\":0").await;
+    let warning =
+        "the last user was removed from the web configuration file; requests need no password now";
+    line(warning, "\"WARN\"").await;
 }

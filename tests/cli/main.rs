@@ -35,7 +35,7 @@ impl DemoApp {
         let mut child = command.env("PORT", "0").stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let (_, rest) = line.split_once("http://0.0.0.0:").unwrap();
+        let (_, rest) = line.split_once("http://[::]:").unwrap();
         let (port, _) = rest.split_once(',').unwrap();
         Self(child, format!("127.0.0.1:{port}"))
     }
@@ -69,7 +69,10 @@ impl Drop for DemoApp {
 fn version_and_help_are_printed_and_exit_0() {
     let (code, out, err) = run(&mut scrapebroker(&["--version"]));
     assert_eq!((code, err.as_str()), (0, ""));
-    assert_eq!(out, format!("scrapebroker {}\n", env!("CARGO_PKG_VERSION")));
+    let commit = out.strip_prefix(&format!("scrapebroker {} (", env!("CARGO_PKG_VERSION")));
+    let commit =
+        commit.and_then(|rest| rest.strip_suffix(")\n")).unwrap_or_else(|| panic!("{out}"));
+    assert!(!commit.is_empty() && commit.bytes().all(|b| b.is_ascii_alphanumeric()), "{out}");
     let (code, out, _) = run(&mut scrapebroker(&["--help"]));
     assert_eq!(code, 0);
     let commands = [
@@ -126,7 +129,7 @@ fn check_config_prints_the_effective_configuration_without_secrets() {
     let file = file.to_str().unwrap();
     let (code, out, err) = run(scrapebroker(&["check-config", "--config", file]).env("PORT", "9"));
     assert_eq!((code, err.as_str()), (0, ""));
-    assert!(out.contains("listen: \"0.0.0.0:9\" # default and PORT\n"), "{out}");
+    assert!(out.contains("listen: \"[::]:9\" # default and PORT\n"), "{out}");
     assert!(out.contains("username: cc") && !out.contains("hunter2"), "{out}");
 
     let again = dir.path().join("again.yml");
@@ -205,6 +208,42 @@ fn an_address_in_use_exits_69() {
     let (code, _, err) = run(scrapebroker(&["demo-app"]).env("PORT", port));
     assert_eq!(code, 69);
     assert!(err.contains("cannot listen on") && err.contains("PORT"), "{err}");
+}
+
+#[test]
+fn check_config_lists_the_certificates_of_all_sections_that_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let web = folder.path().join("web.yml");
+    std::fs::write(&web, "tls_server_config: { cert_file: c.pem, key_file: k.pem }\n").unwrap();
+    let pools = r#"[{"name": "p", "ca_file": "/no/pool.pem", "locators": [{"static": ["https://127.0.0.1:1"]}]}]"#;
+    let web = web.to_str().unwrap();
+    let mut command = scrapebroker(&["check-config", "--web.config.file", web]);
+    let (code, out, err) = run(command
+        .env("SCRAPEBROKER__BACKENDS__CA_FILE", "/no/ca.pem")
+        .env("SCRAPEBROKER__ROUTES__NATS__SERVERS", "[\"nats.example.com\"]")
+        .env("SCRAPEBROKER__ROUTES__NATS__CA_FILE", "/no/nats.pem")
+        .env("SCRAPEBROKER__QUERY__POOLS", pools));
+    assert_eq!((code, out.as_str()), (64, ""));
+    let c = folder.path().join("c.pem");
+    for line in [
+        "scrapebroker: 4 mistakes in the configuration:".to_owned(),
+        format!(
+            "  web_config_file: {web}: tls_server_config.cert_file {}: cannot read it: No such file \
+             or directory (os error 2) (set by --web.config.file)",
+            c.display()
+        ),
+        "  backends.ca_file: /no/ca.pem: cannot read it: No such file or directory (os error 2) \
+         (set by SCRAPEBROKER__BACKENDS__CA_FILE)"
+            .to_owned(),
+        "  routes.nats.ca_file: /no/nats.pem: cannot read it: No such file or directory (os error \
+         2) (set by SCRAPEBROKER__ROUTES__NATS__CA_FILE)"
+            .to_owned(),
+        "  query.pools[0].ca_file: /no/pool.pem: cannot read it: No such file or directory (os \
+         error 2) (set by SCRAPEBROKER__QUERY__POOLS)"
+            .to_owned(),
+    ] {
+        assert!(err.lines().any(|it| it == line), "{line}\nin {err}");
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn check_config_shows_the_origin_of_each_value() {
     let has = |out: &str, line: &str| assert!(out.lines().any(|it| it == line), "{line} in {out}");
 
     let out = check(&[], &[("SCRAPEBROKER__LOG__FORMAT", "json"), ("LISTEN_ADDRESS", ":9121")]);
-    has(&out, "listen: \"0.0.0.0:9121\" # LISTEN_ADDRESS");
+    has(&out, "listen: \"[::]:9121\" # LISTEN_ADDRESS");
     has(&out, "  level: warn # file");
     has(&out, "  format: json # SCRAPEBROKER__LOG__FORMAT");
     has(&out, &format!("  password_file: {password} # file"));
@@ -50,8 +50,13 @@ fn check_config_shows_the_origin_of_each_value() {
     }
     has(
         &check(&["--web.listen-port", "3"], &[]),
-        "listen: \"0.0.0.0:3\" # file and --web.listen-port",
+        "listen: \"[::]:3\" # file and --web.listen-port",
     );
+
+    for format in ["logfmt", "LOGFMT", "JSON"] {
+        let flag = format!("--log.format={format}");
+        has(&check(&[&flag], &[]), &format!("  format: {format} # --log.format"));
+    }
 
     // The output is a file with the same settings.
     let again = file(&folder, "again.yml", &out);

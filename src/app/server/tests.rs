@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    app::connections::ConnectionMetrics,
+    app::{connections::ConnectionMetrics, tls_handshake::HandshakeFailures},
     events::{
         evidence::{AckBy, NackBy, ScrapeConnection, Verdict},
         sockets::SocketTable,
@@ -311,7 +311,11 @@ fn tls(authority: &Authority, alpn: Alpn) -> Tls {
         client_ca: None,
     })
     .unwrap();
-    Tls { acceptor: listener.acceptor(alpn).unwrap(), handshake_timeout: NEVER }
+    Tls {
+        acceptor: listener.acceptor(alpn).unwrap(),
+        handshake_timeout: NEVER,
+        failures: HandshakeFailures::default(),
+    }
 }
 
 async fn read(client: &mut (impl AsyncRead + Unpin), bytes: usize) {

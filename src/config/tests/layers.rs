@@ -68,8 +68,11 @@ fn flags_override_the_platform_which_overrides_variables_which_override_the_file
     assert_eq!(listen(file, &[exporter, own, platform], &none), ["127.0.0.1:4"]);
     assert_eq!(listen(file, &[exporter, platform], &none), ["127.0.0.1:4"]);
     assert_eq!(listen(file, &[exporter, own, platform], &port("5")), ["127.0.0.1:5"]);
-    assert_eq!(listen(file, &[exporter, own, platform], &addresses(&[":6"])), ["0.0.0.0:6"]);
-    assert_eq!(listen("listen: [':1', '[::]:2']", &[], &port("5")), ["0.0.0.0:5", "[::]:2"]);
+    assert_eq!(listen(file, &[exporter, own, platform], &addresses(&[":6"])), ["[::]:6"]);
+    // Each value may have several addresses.
+    let several = addresses(&["127.0.0.1:6, 127.0.0.1:7", "[::1]:6", ","]);
+    assert_eq!(listen(file, &[], &several), ["127.0.0.1:6", "127.0.0.1:7", "[::1]:6"]);
+    assert_eq!(listen("listen: [':1', '[::]:2']", &[], &port("5")), ["[::]:5", "[::]:2"]);
     let empty = Flags { listen_port: Some(String::new()), ..addresses(&["", " "]) };
     assert_eq!(listen(file, &[], &empty), ["127.0.0.1:1"]);
     let log =
@@ -183,7 +186,7 @@ fn each_effective_value_is_shown_with_its_origin() {
     let (_, effective) = with_flags(file, &variables, &flags).unwrap();
     let shown = effective.with_origins().to_string();
     for line in [
-        "listen: \"0.0.0.0:9\" # default and PORT",
+        "listen: \"[::]:9\" # default and PORT",
         "base_url: \"https://m.example.com\" # VCAP_APPLICATION",
         "health_listen: ~ # default",
         "drain_wait: 2s # VCAP_APPLICATION",
@@ -210,4 +213,30 @@ fn each_effective_value_is_shown_with_its_origin() {
     let [plain] = YamlLoader::load_from_str(&effective.to_string()).unwrap().try_into().unwrap();
     assert_eq!(parsed, plain);
     assert!(shown.lines().all(|line| line.ends_with(':') || line.contains(" # ")), "{shown}");
+}
+
+#[test]
+fn a_port_is_an_origin_of_the_first_address_only() {
+    let port = Flags { listen_port: Some("9".to_owned()), ..Flags::default() };
+    for (variables, flags, first, second) in [
+        (&[("PORT", "9")][..], Flags::default(), "file and PORT", "file"),
+        (&[], port.clone(), "file and --web.listen-port", "file"),
+        (
+            &[("LISTEN_ADDRESS", "127.0.0.1:1,127.0.0.1:2")],
+            port,
+            "LISTEN_ADDRESS and --web.listen-port",
+            "LISTEN_ADDRESS",
+        ),
+    ] {
+        let file = "listen: ['127.0.0.1:1', '127.0.0.1:2']";
+        let (_, effective) = with_flags(file, variables, &flags).unwrap();
+        let shown = effective.with_origins().to_string();
+        let expected = format!("  - \"127.0.0.1:9\" # {first}\n  - \"127.0.0.1:2\" # {second}\n");
+        assert!(shown.contains(&expected), "{expected} in {shown}");
+    }
+    // A mistake in an item names what set the list.
+    let same = [("SCRAPEBROKER__LISTEN", "127.0.0.1:1,127.0.0.1:1")];
+    let found = mistakes(with_flags("", &same, &Flags::default()));
+    assert_eq!(found[0].0, "listen[1]");
+    assert!(found[0].1.ends_with("(set by SCRAPEBROKER__LISTEN)"), "{found:?}");
 }

@@ -22,7 +22,7 @@ fn database(loaded: Loaded) -> String {
 
 #[test]
 fn port_overrides_the_port_of_listen_but_not_its_host() {
-    let cases = [("", "0.0.0.0:8888"), ("listen: 127.0.0.1:9000", "127.0.0.1:8888")];
+    let cases = [("", "[::]:8888"), ("listen: 127.0.0.1:9000", "127.0.0.1:8888")];
     for (yaml, expected) in cases {
         let (config, effective) = load(yaml, &[("PORT", "8888")]).unwrap();
         assert_eq!(config.listen[0].to_string(), expected);

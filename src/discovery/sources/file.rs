@@ -46,6 +46,10 @@ impl RouteSource for RouteFile {
         KIND
     }
 
+    fn file(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
     fn run(self: Box<Self>, context: SourceContext) -> LocalBoxFuture<'static, ()> {
         Box::pin(watch(self.path, context))
     }
@@ -61,19 +65,20 @@ async fn watch(path: PathBuf, context: SourceContext) {
     let (mut read, mut seen): (Option<Stamp>, Option<Stamp>) = (None, None);
     let mut failure: Option<String> = None;
     loop {
-        let is_requested = tokio::select! {
-            _ = ticks.tick() => false,
-            Ok(()) = reload.changed() => {
+        let request = tokio::select! {
+            _ = ticks.tick() => None,
+            Some(request) = reload.recv() => {
                 (seen, failure) = (None, None);
-                true
+                Some(request)
             }
         };
         let path = path.clone();
         let known = seen;
         let reading = spawn_blocking(move || {
             let outcome = read_if_changed(&path, known, settings.limits.body_bytes);
-            if is_requested {
-                log_reload(&path, &outcome);
+            if let Some(request) = request {
+                // A client may have stopped waiting.
+                let _ = request.send(log_reload(&path, &outcome));
             }
             outcome
         });
@@ -101,22 +106,27 @@ async fn watch(path: PathBuf, context: SourceContext) {
     }
 }
 
-/// Logs the result of a requested reload. The source itself logs a failure only once.
-fn log_reload(path: &Path, outcome: &Result<Option<(Stamp, Vec<u8>)>, SourceError>) {
-    let path = tracing::field::display(path.display());
+/// Logs and returns the result of a requested reload. The source itself logs a failure only once.
+fn log_reload(
+    path: &Path,
+    outcome: &Result<Option<(Stamp, Vec<u8>)>, SourceError>,
+) -> Result<(), String> {
     let outcome = match outcome {
-        Ok(Some((_, body))) => parse_into(body, &mut Interner::default()).map(drop),
-        Ok(None) => Ok(()),
-        Err(error) => {
-            return tracing::error!(path, %error, "route file not reloaded; keeping the previous routes");
+        Ok(Some((_, body))) => {
+            let parsed = parse_into(body, &mut Interner::default());
+            parsed.map(drop).map_err(|error| error.to_string())
         }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.to_string()),
     };
-    match outcome {
-        Ok(()) => tracing::info!(path, "route file reloaded"),
+    let path = path.display();
+    match &outcome {
+        Ok(()) => tracing::info!(%path, "route file reloaded"),
         Err(error) => {
-            tracing::error!(path, %error, "route file not reloaded; keeping the previous routes")
+            tracing::error!(%path, error, "route file not reloaded; keeping the previous routes");
         }
     }
+    outcome
 }
 
 /// Metadata that changes when a file is written or replaced.
