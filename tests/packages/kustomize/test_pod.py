@@ -104,7 +104,7 @@ class PodTest(unittest.TestCase):
             effective = yaml.safe_load(running.output())
         grace = sum(seconds(effective[key]) for key in ["drain_wait", "shutdown_grace"])
         self.assertLessEqual(grace + 10, manifests.pod(found)["terminationGracePeriodSeconds"])
-        self.assertEqual("0.0.0.0:8085", effective["listen"])
+        self.assertEqual("[::]:8085", effective["listen"])
         self.assertEqual("0.0.0.0:8086", effective["health_listen"])
         limit = manifests.container(found)["resources"]["limits"]["memory"]
         needed = mebibytes(effective["scrape"]["max_memory"]) * 1.25 + 50

@@ -70,7 +70,7 @@ class CfPush(unittest.TestCase):
         environment = walkthrough.clean_environment(**APP["env"], **self.variables, **PLATFORM)
         shown = yaml.safe_load(support.run(support.PROGRAM, "check-config", env=environment))
         self.assertEqual("https://scrapebroker.apps.example.com", shown["base_url"])
-        self.assertEqual("0.0.0.0:8080", shown["listen"])
+        self.assertEqual("[::]:8080", shown["listen"])
         self.assertEqual(["tls://nats.service.cf.internal:4224"], shown["routes"]["nats"]["servers"])
         self.assertEqual("none", shown["prometheus"]["provisioner"])
         # The route may be reachable from everywhere.

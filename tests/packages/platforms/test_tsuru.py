@@ -44,7 +44,7 @@ class Tsuru(unittest.TestCase):
         environment = walkthrough.clean_environment(**self.variables, PORT="8888", TSURU_APPNAME="scrapebroker")
         shown = yaml.safe_load(support.run(support.PROGRAM, "check-config", env=environment))
         self.assertEqual("https://scrapebroker.example.com", shown["base_url"])
-        self.assertEqual("0.0.0.0:8888", shown["listen"])
+        self.assertEqual("[::]:8888", shown["listen"])
         self.assertEqual("https://tsuru.example.com", shown["routes"]["tsuru"]["api_url"])
         self.assertEqual("none", shown["prometheus"]["provisioner"])
         # The route may be reachable from everywhere.

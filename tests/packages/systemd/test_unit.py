@@ -152,7 +152,7 @@ class Unit(unittest.TestCase):
     def test_e_a_reload_reaches_the_program(self):
         self.system.shell(f"systemctl reload {UNIT}")
         log = f"journalctl --unit={UNIT} --output=cat"
-        eventually(lambda: "catalog reloaded" in self.system.shell(log), 10, "the catalog is reloaded")
+        eventually(lambda: "reload succeeded" in self.system.shell(log), 10, "the files are reloaded")
 
     def test_e_a_drain_by_sigusr1_ends_the_service(self):
         command = re.search(r"`(systemctl kill [^`]*)`", (ROOT / PAGE).read_text())[1]
