@@ -115,7 +115,7 @@ fn each_mistake_names_the_flag_or_variable() {
 fn addresses_that_exclude_each_other_are_mistakes() {
     for (yaml, key, part) in [
         ("listen: []", "listen", "is an empty list"),
-        ("listen: [':80', '127.0.0.1:80']", "listen[1]", "127.0.0.1:80 is given before"),
+        ("listen: ['0.0.0.0:80', '127.0.0.1:80']", "listen[1]", "127.0.0.1:80 is given before"),
         ("listen: ['[::1]:80', '[::]:80']", "listen[1]", "is given before"),
         (
             "listen: [':80', '[::1]:81']\nhealth_listen: '[::]:81'",
