@@ -240,7 +240,8 @@ async fn a_listener_of_both_protocols_knows_clients_by_their_own_address() {
     let events = app.events_address.unwrap();
     let operator = basic(USER, PASSWORD);
     let scrapers = async || {
-        let url = format!("http://{}/v1/events", at("127.0.0.1", app.address));
+        // The IPv4 address is throttled.
+        let url = format!("http://{}/v1/events", at("[::1]", app.address));
         send("GET", &url, &[("Authorization", &operator)], None).await.json()
     };
     for (host, headers, name) in [

@@ -1,6 +1,6 @@
 //! `POST /-/reload`, and the other names of `/-/healthy`.
 
-use crate::test_app::*;
+use crate::{server_process::Server, test_app::*};
 use support::{certificates::*, *};
 
 /// The built-in catalog with the name `name` for the service `metrics`.
@@ -77,7 +77,7 @@ async fn the_answer_has_the_outcome_of_every_file() {
             "nonsense: is unknown; ",
         ),
         ("cert", "broken", "", "backends", "backends.cert_file: "),
-        ("routes.json", "[", "{}", "routes.file", "is incomplete"),
+        ("routes.json", "{", "{}", "routes.file", "is incomplete"),
     ] {
         files.write(name, broken);
         let refused = reload().await;
@@ -154,28 +154,29 @@ async fn health_has_the_names_that_platforms_use() {
 async fn every_listener_has_the_names_of_health_also_before_it_is_ready() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("routes.json").display().to_string();
-    let pools =
-        serde_json::json!([{"name": "p", "locators": [{"static": ["http://127.0.0.1:1"]}]}]);
-    let app = spawn_app(&[
-        ("ROUTES__FILE", missing),
-        ("HEALTH_LISTEN", "127.0.0.1:0".to_owned()),
-        ("QUERY__LISTEN", "127.0.0.1:0".to_owned()),
-        ("QUERY__POOLS", pools.to_string()),
-        ("QUERY__ACCESS", "operators".to_owned()),
-        ("EVENTS__LISTEN", "127.0.0.1:0".to_owned()),
-    ])
-    .await;
-    let health = app.health_address.unwrap();
-    for address in [Some(app.address), Some(health), app.query_address, app.events_address] {
+    let pools = r#"[{"name": "p", "locators": [{"static": ["http://127.0.0.1:1"]}]}]"#;
+    let settings = [
+        ("SCRAPEBROKER__ROUTES__FILE", &*missing),
+        ("SCRAPEBROKER__HEALTH_LISTEN", "127.0.0.1:0"),
+        ("SCRAPEBROKER__QUERY__LISTEN", "127.0.0.1:0"),
+        ("SCRAPEBROKER__QUERY__POOLS", pools),
+        ("SCRAPEBROKER__QUERY__ACCESS", "operators"),
+        ("SCRAPEBROKER__EVENTS__LISTEN", "127.0.0.1:0"),
+    ];
+    let server = Server::start_with(folder.path(), &settings);
+    let log = server.log_text();
+    let listening = log.lines().find(|line| line.contains("\"listening\"")).unwrap();
+    let listening: serde_json::Value = serde_json::from_str(listening).unwrap();
+    for name in ["address", "health_address", "query_address", "events_address"] {
         for path in ["/-/healthy", "/health", "/healthz"] {
-            let url = format!("http://{}{path}", address.unwrap());
+            let url = format!("http://{}{path}", listening[name].as_str().unwrap());
             let answer = send("GET", &url, &[], None).await;
             assert_eq!(answer.status, 200, "{url}: {}", answer.text());
         }
     }
     // promfetcher answers readiness at every path.
     for path in ["/", "/-/ready", "/anything"] {
-        let url = format!("http://{health}{path}");
+        let url = format!("http://{}{path}", listening["health_address"].as_str().unwrap());
         assert_eq!(send("GET", &url, &[], None).await.status, 503, "{path}");
     }
 }

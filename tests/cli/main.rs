@@ -215,13 +215,13 @@ fn check_config_lists_the_certificates_of_all_sections_that_cannot_be_used() {
     let folder = tempfile::tempdir().unwrap();
     let web = folder.path().join("web.yml");
     std::fs::write(&web, "tls_server_config: { cert_file: c.pem, key_file: k.pem }\n").unwrap();
-    let pools = r#"[{"name": "p", "ca_file": "/no/pool.pem", "locators": [{"static": ["https://127.0.0.1:1"]}]}]"#;
+    let pools = r#"[{"name": "p", "tls": {"ca_file": "/no/pool.pem"}, "locators": [{"static": ["https://127.0.0.1:1"]}]}]"#;
     let web = web.to_str().unwrap();
     let mut command = scrapebroker(&["check-config", "--web.config.file", web]);
     let (code, out, err) = run(command
         .env("SCRAPEBROKER__BACKENDS__CA_FILE", "/no/ca.pem")
         .env("SCRAPEBROKER__ROUTES__NATS__SERVERS", "[\"nats.example.com\"]")
-        .env("SCRAPEBROKER__ROUTES__NATS__CA_FILE", "/no/nats.pem")
+        .env("SCRAPEBROKER__ROUTES__NATS__TLS__CA_FILE", "/no/nats.pem")
         .env("SCRAPEBROKER__QUERY__POOLS", pools));
     assert_eq!((code, out.as_str()), (64, ""));
     let c = folder.path().join("c.pem");
@@ -235,10 +235,10 @@ fn check_config_lists_the_certificates_of_all_sections_that_cannot_be_used() {
         "  backends.ca_file: /no/ca.pem: cannot read it: No such file or directory (os error 2) \
          (set by SCRAPEBROKER__BACKENDS__CA_FILE)"
             .to_owned(),
-        "  routes.nats.ca_file: /no/nats.pem: cannot read it: No such file or directory (os error \
-         2) (set by SCRAPEBROKER__ROUTES__NATS__CA_FILE)"
+        "  routes.nats.tls.ca_file: /no/nats.pem: cannot read it: No such file or directory (os error \
+         2) (set by SCRAPEBROKER__ROUTES__NATS__TLS__CA_FILE)"
             .to_owned(),
-        "  query.pools[0].ca_file: /no/pool.pem: cannot read it: No such file or directory (os \
+        "  query.pools[0].tls.ca_file: /no/pool.pem: cannot read it: No such file or directory (os \
          error 2) (set by SCRAPEBROKER__QUERY__POOLS)"
             .to_owned(),
     ] {

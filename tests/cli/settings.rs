@@ -78,7 +78,7 @@ fn mistakes_in_flags_are_listed_with_the_others_and_exit_64() {
             "--web.listen-port: `x` is not a whole number",
             "log.level: `loud` is not a filter",
             "(set by --log.level)",
-            "log.format: `xml` is not one of: text, json (set by --log.format)",
+            "log.format: `xml` is not one of: text, json, logfmt (set by --log.format)",
             "scrape.timeout: `soon` is not a duration",
         ] {
             assert!(err.contains(part), "{part} in {err}");
@@ -106,7 +106,7 @@ fn check_config_checks_the_web_configuration_file_and_its_certificates() {
     let (code, _, err) = check();
     assert_eq!(code, 64);
     let certificate = folder.path().join("no-such.pem");
-    let part = format!("tls_server_config.cert_file: {}: cannot read it", certificate.display());
+    let part = format!("tls_server_config.cert_file {}: cannot read it", certificate.display());
     assert!(err.contains(&part), "{err}");
     file(
         &folder,
