@@ -50,11 +50,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     pin::pin,
-    time::Duration,
 };
-
-/// Timeout for stopping loops and closing the database after requests were aborted.
-const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The complete application. Its listeners are bound, but do not accept connections yet.
 pub struct Application {
@@ -182,9 +178,7 @@ impl Application {
         match outcome {
             // Committed data is safe even if the database is not closed.
             Ok(DrainOutcome::Forced) => {}
-            Ok(DrainOutcome::TimedOut) => {
-                drop(tokio::time::timeout(STOP_TIMEOUT, components.stop()).await)
-            }
+            Ok(DrainOutcome::TimedOut) => components.stop_after_abort().await,
             Ok(DrainOutcome::Complete) | Err(_) => components.stop().await,
         }
         if let (Some(handle), Some(health)) = (health_handle, health) {

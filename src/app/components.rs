@@ -55,11 +55,17 @@ use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Interval at which data of deleted apps is removed.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+/// Timeout for the end of loops and the closing of the database after requests were aborted.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The same for the reconciler: Prometheus servers that do not end get SIGKILL after 8 seconds.
+const RECONCILER_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Interval at which expired events are removed.
 const EVENTS_SWEEP: Duration = Duration::from_secs(10);
@@ -108,6 +114,8 @@ pub(super) struct Components {
     /// Whether a reloaded catalog may offer a Prometheus.
     pub(super) may_offer_prometheus: bool,
     loops: TaskTracker,
+    /// Runs the reconciler, whose end takes longest.
+    reconciler: TaskTracker,
     shutdown: CancellationToken,
 }
 
@@ -283,6 +291,7 @@ impl Components {
             lease,
             may_offer_prometheus,
             loops,
+            reconciler: TaskTracker::new(),
             shutdown,
         })
     }
@@ -437,7 +446,7 @@ impl Components {
         let lease = self.lease.clone();
         let reconciler =
             provisioning::reconciler(config, address, lease, keys, operations_changed, provisioner);
-        self.loops.spawn_local(reconciler.run(self.shutdown.clone()));
+        self.reconciler.spawn_local(reconciler.run(self.shutdown.clone()));
     }
 
     /// Closes connections of the listeners that are idle for too long.
@@ -448,10 +457,22 @@ impl Components {
     /// Ends the loops, then closes the database.
     pub(super) async fn stop(self) {
         self.shutdown.cancel();
+        self.reconciler.close();
+        self.reconciler.wait().await;
         self.loops.close();
         self.loops.wait().await;
         self.discovery.stopped().await;
         self.store.close().await;
+    }
+
+    /// The same after requests were aborted, which may still hold connections of the database.
+    /// Prometheus servers get their time to end, because they write their newest samples then.
+    pub(super) async fn stop_after_abort(self) {
+        self.shutdown.cancel();
+        self.reconciler.close();
+        // What is not done within the timeouts is not needed for the data.
+        let _ = timeout(RECONCILER_STOP_TIMEOUT, self.reconciler.wait()).await;
+        let _ = timeout(STOP_TIMEOUT, self.stop()).await;
     }
 }
 

@@ -6,7 +6,10 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::header::HeaderMap,
 };
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 use tracing::Span;
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
@@ -23,6 +26,9 @@ pub struct RequestSpan;
 /// their names are logged.
 const LOGGED_PARAMETERS: [&str; 2] = ["app", "route_url"];
 
+/// The start of each access token.
+const TOKEN_PREFIX: &str = "sbt_";
+
 /// Maximum length of a logged path, in characters.
 const MAX_PATH: usize = 512;
 
@@ -38,12 +44,14 @@ fn platform_request_id(headers: &HeaderMap) -> Option<&str> {
 
 /// The path, and the query without values that may be secrets.
 pub(super) fn shown(path: &str, query: &str) -> String {
-    let mut shown: String = path.chars().take(MAX_PATH).collect();
+    let mut shown = shown_path(path);
     let mut separator = '?';
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = if LOGGED_PARAMETERS.contains(&name) { value } else { "…" };
+        let is_logged = LOGGED_PARAMETERS.contains(&name);
+        let value = if is_logged { without_tokens(value) } else { "…".into() };
         shown.push(separator);
+        let name = without_tokens(name);
         shown.extend(name.chars().chain(['=']).chain(value.chars()).take(MAX_PATH));
         if shown.len() > 2 * MAX_PATH {
             break;
@@ -51,6 +59,22 @@ pub(super) fn shown(path: &str, query: &str) -> String {
         separator = '&';
     }
     shown
+}
+
+fn shown_path(path: &str) -> String {
+    without_tokens(path).chars().take(MAX_PATH).collect()
+}
+
+/// Replaces access tokens. People paste them where the name of an app belongs.
+fn without_tokens(text: &str) -> Cow<'_, str> {
+    let mut parts = text.split(TOKEN_PREFIX);
+    let (Some(start), Some(first)) = (parts.next(), parts.next()) else { return text.into() };
+    let mut shown = start.to_owned();
+    for part in std::iter::once(first).chain(parts) {
+        let end = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-".contains(c));
+        shown.extend([TOKEN_PREFIX, "…", end]);
+    }
+    shown.into()
 }
 
 /// Milliseconds, rounded to one decimal place.
@@ -90,7 +114,7 @@ impl RootSpanBuilder for RequestSpan {
         let latency_ms = started.map(|at| rounded_ms(at.elapsed()));
         let status = response.status().as_u16();
         let (method, path) = (request.method(), request.path());
-        let path: String = path.chars().take(MAX_PATH).collect();
+        let path = shown_path(path);
         if is_health_check(&path) {
             tracing::debug!(status, latency_ms, "{method} {path}: {status}");
         } else if status == 500 {
@@ -116,6 +140,11 @@ mod tests {
                 "/x",
                 "hunter2=&route_url=a.b%2Fc&&metric_path=/m%3Fkey=1",
                 "/x?hunter2=…&route_url=a.b%2Fc&metric_path=…",
+            ),
+            (
+                "/v1/apps/sbt_dhh_A-9/sbt_x/metrics",
+                "app=o/sbt_secret/a&sbt_secret&route_url=sbt_secret%2Fa",
+                "/v1/apps/sbt_…/sbt_…/metrics?app=o/sbt_…/a&sbt_…=…&route_url=sbt_…%2Fa",
             ),
         ];
         for (path, query, expected) in cases {

@@ -7,6 +7,7 @@ use std::{
     fs,
     net::TcpStream,
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 use support::*;
@@ -115,6 +116,37 @@ async fn assert_runs(fixture: &Fixture, count: usize) {
     eventually(async || (fixture.instance_dirs.processes().len() == count).then_some(())).await;
     eventually(async || fixture.listens().then_some(())).await;
     assert_eq!(fixture.instance_dirs.processes().len(), count);
+}
+
+#[actix_web::test]
+async fn a_server_may_write_its_samples_although_a_scrape_was_aborted() {
+    let hanging = Instance::start(|_| Reply::Hang).await;
+    let routes = RouteFile::of_app([&hanging]);
+    let mut fixture = Fixture::new();
+    let settings = [routes.setting(), ("SHUTDOWN_GRACE", "200ms".to_owned())];
+    let settings = settings.map(|(key, value)| (format!("SCRAPEBROKER__{key}"), value));
+    fixture.settings.extend(settings);
+    let mut server = fixture.start();
+    provision(&server, STANDARD).await;
+    assert_eq!(end_of_operation(&server).await, "succeeded");
+    let url = format!("http://{}/v1/apps/app-guid/metrics", server.address);
+    let scrape = actix_web::rt::spawn(async move { send("GET", &url, &[], None).await });
+    eventually(async || (hanging.open_connections() > 0).then_some(())).await;
+    // The server reacts late, as one with much to write.
+    let [process] = fixture.instance_dirs.processes()[..] else { panic!("one process") };
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &process.to_string()]).status();
+        assert!(sent.unwrap().success());
+    };
+    signal("-STOP");
+    server.signal("TERM");
+    eventually(async || server.logged("request aborted: ").pop()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!server.exited());
+    signal("-CONT");
+    assert_eq!(server.exit_code().await, Some(0));
+    scrape.abort();
+    assert!(fixture.file("prometheus.log").unwrap().contains("See you next time!"));
 }
 
 #[actix_web::test]
@@ -263,7 +295,7 @@ async fn processes_are_adopted_after_a_kill_and_stopped_by_a_graceful_stop() {
     assert_runs(&fixture, 1).await;
     // A killed child process is restarted.
     let killed = fixture.instance_dirs.processes().first().unwrap().to_string();
-    std::process::Command::new("kill").args(["-9", &killed]).status().unwrap();
+    Command::new("kill").args(["-9", &killed]).status().unwrap();
     eventually(async || {
         (fixture.instance_dirs.processes().first()?.to_string() != killed).then_some(())
     })
