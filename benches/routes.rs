@@ -78,7 +78,7 @@ async fn measure_discovery(path: &Path) {
 
     write_document(path, 1);
     let start = (Instant::now(), cpu_millis());
-    discovery.reload.trigger();
+    discovery.reload.file().unwrap().1.await.unwrap();
     let reloaded = loaded(&discovery.table, 1).await;
     print_load("load a changed one", start);
     println!("memory, peak so far {:>9.0} MB", peak_memory());
