@@ -114,6 +114,7 @@ impl Pool {
         cookie_key: Arc<CookieKey>,
         metrics: PoolMetrics,
     ) -> Self {
+        metrics.add(&settings.name);
         Self(Arc::new(Inner {
             external_url,
             authorization: settings.credentials.as_ref().and_then(PoolCredentials::authorization),

@@ -42,7 +42,13 @@ impl Located {
         }
         let results = names.into_iter().map(|name| LastResult {
             replicas: Vec::new(),
-            status: LocatorStatus { name, replicas: 0, succeeded: None, error: None },
+            status: LocatorStatus {
+                name,
+                replicas: 0,
+                started: Instant::now(),
+                succeeded: None,
+                error: None,
+            },
         });
         Self {
             pool: pool.to_owned(),

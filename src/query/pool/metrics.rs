@@ -130,6 +130,24 @@ impl PoolMetrics {
         self.filled.get_or_create(&labels(pool, "result", outcome)).inc();
     }
 
+    /// Adds the series of a new pool, because increases of a counter count only from its first value.
+    pub(super) fn add(&self, pool: &str) {
+        let label = label(pool);
+        drop(self.duration.get_or_create(&label));
+        for family in [&self.rejected, &self.coalesced, &self.selections] {
+            drop(family.get_or_create(&label));
+        }
+        for code in CODES {
+            drop(self.requests.get_or_create(&labels(pool, "code", code)));
+        }
+        for kind in AFFINITIES {
+            drop(self.affinity_hits.get_or_create(&labels(pool, "type", kind)));
+        }
+        for result in RESULTS {
+            drop(self.filled.get_or_create(&labels(pool, "result", result)));
+        }
+    }
+
     /// Removes the series of a pool that does not exist any more.
     pub(super) fn remove(&self, pool: &str) {
         let label = label(pool);
@@ -197,6 +215,13 @@ impl Collector for PoolsCollector {
         let name = "scrapebroker_query_replica_healthy";
         encode_families(encoder, name, help, gauges(healthy.collect()))?;
 
+        let healthy = snapshots.iter().map(|(pool, snapshot)| {
+            let healthy = snapshot.replicas.iter().filter(|it| it.health == Health::Healthy);
+            (label(pool), ConstGauge::new(healthy.count() as u64))
+        });
+        let help = "Healthy replicas of the pool";
+        encode_families(encoder, "scrapebroker_query_pool_healthy_replicas", help, healthy)?;
+
         let is_selected = snapshots.iter().flat_map(|(_, snapshot)| {
             (0..snapshot.replicas.len()).map(|index| u64::from(index < snapshot.selected))
         });
@@ -248,11 +273,11 @@ impl Collector for PoolsCollector {
         let locators = snapshots.iter().flat_map(|(pool, snapshot)| {
             snapshot.locators.iter().map(move |locator| (*pool, locator))
         });
-        let ages = locators.filter_map(|(pool, locator)| {
-            let age = locator.succeeded?.elapsed().as_secs_f64();
-            Some((labels(pool, "locator", &locator.name), ConstGauge::new(age)))
+        let ages = locators.map(|(pool, locator)| {
+            let age = locator.succeeded.unwrap_or(locator.started).elapsed().as_secs_f64();
+            (labels(pool, "locator", &locator.name), ConstGauge::new(age))
         });
-        let help = "Time since the last good result of the locator";
+        let help = "Time since the last good result of the locator, or since its first call";
         encode_families(encoder, "scrapebroker_query_locator_age_seconds", help, ages)
     }
 }
@@ -267,6 +292,7 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = PoolMetrics::register(&mut registry);
         for pool in ["gone", "kept"] {
+            metrics.add(pool);
             for status in [Some(200), Some(302), Some(404), Some(503), None] {
                 metrics.responded(pool, status, Duration::ZERO);
             }
@@ -286,6 +312,9 @@ mod tests {
         let of_kept = |text: &str| text.matches("\"kept\"").count();
         let before = text();
         assert_eq!(before.matches("\"gone\"").count(), of_kept(&before));
+        // All of them are there from the start.
+        metrics.add("new");
+        assert_eq!(text().matches("\"new\"").count(), of_kept(&before));
         metrics.remove("gone");
         assert!(!text().contains("\"gone\""), "{}", text());
         assert_eq!(of_kept(&text()), of_kept(&before));

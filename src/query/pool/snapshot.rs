@@ -35,6 +35,8 @@ pub struct LocatorStatus {
     pub name: String,
     /// Number of replicas in its last good result.
     pub replicas: usize,
+    /// Time of its first call.
+    pub started: Instant,
     /// Time of its last good result.
     pub succeeded: Option<Instant>,
     /// Error of its last call.

@@ -76,7 +76,7 @@ class Dist(unittest.TestCase):
             with tarfile.open(TARBALL) as files:
                 files.extractall(folder, filter="data")
             top = pathlib.Path(folder, f"scrapebroker-{VERSION}-linux-{MACHINE}")
-            self.assertEqual(f"scrapebroker {VERSION}\n", run(top / "scrapebroker", "--version"))
+            self.assertRegex(run(top / "scrapebroker", "--version"), rf"^scrapebroker {VERSION} \([0-9a-f]{{12}}\)\n$")
             for file in ["LICENSE", "manifest.yml", "docs/CONFIGURATION.md", "deploy/tsuru/metrics.yaml"]:
                 self.assertTrue((top / file).is_file(), file)
             self.assertTrue(os.access(top / "deploy/cf/register.sh", os.X_OK))
