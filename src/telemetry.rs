@@ -4,6 +4,7 @@
 //! unknown query parameters are never logged.
 
 mod causes;
+mod guarded_body;
 mod logfmt;
 mod logging;
 pub mod metrics;
@@ -12,6 +13,7 @@ mod root_span;
 pub mod running;
 
 pub use causes::causes;
+pub use guarded_body::GuardedBody;
 pub use logging::{Format, InitError, init};
 pub use own_scrapes::OwnScrapeMetrics;
 pub use root_span::RequestSpan;

@@ -4,22 +4,19 @@
 //! limit the memory of a request. A connection can have many requests there, so the number of
 //! connections does not limit the number of requests.
 
+use crate::telemetry::GuardedBody;
 use actix_web::{
     Error, HttpResponse, ResponseError,
-    body::{BodySize, BoxBody, MessageBody},
+    body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
         header::{self, ContentType},
     },
     middleware::Next,
-    web::{self, Bytes},
+    web,
 };
-use std::{
-    pin::Pin,
-    sync::atomic::{AtomicUsize, Ordering},
-    task::{Context, Poll},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Maximum number of header fields per request.
 const MAX_FIELDS: usize = 90;
@@ -44,7 +41,7 @@ pub struct RequestMemory {
 }
 
 /// The memory of one request. It is subtracted when dropped.
-struct RequestReservation {
+pub struct RequestReservation {
     memory: web::Data<RequestMemory>,
     bytes: usize,
 }
@@ -120,32 +117,11 @@ pub async fn check<B: MessageBody + 'static>(
     memory: web::Data<RequestMemory>,
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<ReservedBody>, Error> {
+) -> Result<ServiceResponse<GuardedBody<RequestReservation>>, Error> {
     let bytes = REQUEST_OVERHEAD + head_size(&request)?;
     let reservation = RequestReservation::new(memory, bytes)?;
     let response = next.call(request).await?;
-    Ok(response.map_body(|_, body| ReservedBody { body: body.boxed(), _reservation: reservation }))
-}
-
-/// A response body whose request occupies memory until the body is sent or dropped.
-pub struct ReservedBody {
-    body: BoxBody,
-    _reservation: RequestReservation,
-}
-
-impl MessageBody for ReservedBody {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(context)
-    }
+    Ok(response.map_body(|_, body| GuardedBody::new(body, reservation)))
 }
 
 /// The memory of the head, in bytes.

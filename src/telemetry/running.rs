@@ -1,23 +1,24 @@
 //! Requests in progress, and the use of the connections that they arrived on. Requests are logged if a
 //! shutdown aborts them.
 
-use super::root_span::{rounded_ms, shown};
+use super::{
+    guarded_body::GuardedBody,
+    root_span::{rounded_ms, shown},
+};
 use actix_web::{
     Error, HttpMessage,
-    body::{BodySize, BoxBody, MessageBody},
+    body::BoxBody,
     dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
-    web::{self, Bytes},
+    web,
 };
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -200,7 +201,7 @@ impl Drop for InUse {
 
 /// An entry in the list of running requests. It is removed when dropped.
 #[derive(Debug)]
-struct Entry {
+pub struct Entry {
     running: Running,
     id: u64,
     _in_use: Option<InUse>,
@@ -221,34 +222,12 @@ pub async fn track(
     running: web::Data<Running>,
     request: ServiceRequest,
     next: Next<BoxBody>,
-) -> Result<ServiceResponse<Listed>, Error> {
+) -> Result<ServiceResponse<GuardedBody<Entry>>, Error> {
     let path = shown(request.path(), request.query_string());
     let description = format!("{} {path}", request.method());
     let entry = running.enter(description, request.extensions().get::<Use>());
     let response = next.call(request).await?;
-    Ok(response.map_body(|_, body| Listed { body, _entry: entry }))
-}
-
-/// A response body whose request is listed until the body is sent or dropped.
-#[derive(Debug)]
-pub struct Listed {
-    body: BoxBody,
-    _entry: Entry,
-}
-
-impl MessageBody for Listed {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(context)
-    }
+    Ok(response.map_body(|_, body| GuardedBody::new(body, entry)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The exposition of one instance: a validated body and its index for one
-/// [`OutputFormat`](super::OutputFormat).
+/// [`OutputFormat`].
 pub struct IndexedBody {
     pub(super) body: Body,
     /// Changes that the conversion to the output format made.
