@@ -1,7 +1,7 @@
 //! A `base_url` with a path: behind a router that forwards the path, and behind a proxy that strips
 //! it.
 
-use crate::test_app::*;
+use crate::{pages::links, test_app::*};
 use serde_json::json;
 use support::{programs::Prometheus, *};
 
@@ -12,12 +12,6 @@ async fn spawn_app_below(path: &str, more: &[(&str, String)]) -> TestApp {
         vec![("LISTEN", port.to_string()), ("BASE_URL", format!("http://{port}{path}"))];
     settings.extend_from_slice(more);
     spawn_app(&settings).await
-}
-
-/// The targets of all links of a page.
-fn links(page: &str) -> Vec<String> {
-    let parts = page.split("href=\"").skip(1);
-    parts.filter_map(|part| Some(part.split_once('"')?.0.to_owned())).collect()
 }
 
 #[actix_web::test]

@@ -111,11 +111,18 @@ async fn the_tsuru_instance_info_shows_the_scrape_errors_of_instances() {
     );
 }
 
-/// The targets of all links, images and forms of a page.
-fn links(page: &str) -> Vec<String> {
+/// Documentation outside of the installation.
+const DOCUMENTATION: [&str; 2] =
+    ["https://prometheus.io/docs/", "https://github.com/scrapebroker/scrapebroker/blob/main/docs/"];
+
+/// The targets of all links, images and forms of a page, other than documentation.
+pub(crate) fn links(page: &str) -> Vec<String> {
     let parts = ["href=\"", "src=\"", "action=\""].into_iter();
     let parts = parts.flat_map(|attribute| page.split(attribute).skip(1));
-    parts.filter_map(|part| Some(part.split_once('"')?.0.replace("&amp;", "&"))).collect()
+    parts
+        .filter_map(|part| Some(part.split_once('"')?.0.replace("&amp;", "&")))
+        .filter(|link| !DOCUMENTATION.iter().any(|it| link.starts_with(it)))
+        .collect()
 }
 
 /// Resolves a link relative to the path `page`.
