@@ -48,7 +48,12 @@ def documented_keys():
     """Returns the defaults of all keys in docs/CONFIGURATION.md that are not keys of items of a list."""
     text = (support.ROOT / "docs/CONFIGURATION.md").read_text()
     rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (.*?) \| .* \| .* \|$", text, re.MULTILINE)
-    return {key: None if default == "–" else yaml.safe_load(default.strip("`")) for key, default in rows}
+    return {key: None if default == "–" else value(default.strip("`")) for key, default in rows}
+
+
+def value(text):
+    """Returns a value as YAML has it. An address such as [::]:8085 is a text."""
+    return text if text.startswith("[::]") else yaml.safe_load(text)
 
 
 def properties():
