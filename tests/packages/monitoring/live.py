@@ -130,7 +130,13 @@ def configuration(demo, second):
             "honor_labels": True,
             "http_sd_configs": [{"url": f"{demo.url}/sd", "refresh_interval": "5s", "basic_auth": login}],
         },
-        {"job_name": "events", "honor_labels": True, "static_configs": [{"targets": [events]}]},
+        {
+            "job_name": "events",
+            "honor_labels": True,
+            # The demo scrapes the events from the same address.
+            "params": {"scraper": ["check"]},
+            "static_configs": [{"targets": [events]}],
+        },
     ]
     return {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
